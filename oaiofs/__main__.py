@@ -1,0 +1,5 @@
+"""``python -m oaiofs``: the command line."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,310 @@
+"""The rows of the state file as typed, immutable records, and the queries over them.
+
+Must not know the working copies on the disk, nor why a row changes. Each function is one statement or a few; grouping
+them into a transaction is the caller's (``store``, ``apply``, ``recover``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.model import FileFact, FileSet, OaioId, Right, Stamp, Values, Version
+
+#: parent of a node that a remote version took the name from while it was open.
+DISPLACED = 0
+
+
+class Kind(enum.IntEnum):
+    FILE = 0
+    DIRECTORY = 1
+    LINK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One name below an object's directory. See ``schema.sql`` for each field."""
+
+    ino: int
+    object: int
+    parent: int
+    name: str
+    kind: Kind
+    mode: int
+    local: bool
+    dirty: bool
+    size: int
+    md5: str
+    mtime_ns: int
+    origin: str = ""
+
+    @property
+    def fact(self) -> FileFact:
+        """What is known of the content; only true of the bytes when not dirty."""
+        return FileFact(self.size, self.md5, self.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """One object as this machine knows it. See ``schema.sql`` for each field."""
+
+    key: int
+    oaio_id: OaioId | None
+    name: str
+    folder: str
+    ino: int
+    sidecar: str
+    right: Right
+    csh_id: str
+    username: str
+    device_id: str
+    app_id: str
+    dialect: str
+    values: Values
+    shown_values: Values
+    base_stamp: Stamp | None
+    base_values: Values
+    pending: Version | None
+    local_seq: int
+    settled_seq: int
+    pending_since: float | None
+    removed_at: float | None
+    draft: dict[str, Any] | None
+    orphan: bool
+
+    @property
+    def dirty(self) -> bool:
+        return self.local_seq > self.settled_seq
+
+    @property
+    def removed(self) -> bool:
+        return self.removed_at is not None
+
+
+_NODE = "ino, object, parent, name, kind, mode, local, dirty, size, md5, mtime_ns, origin"
+_OBJECT = (
+    "key, oaio_id, name, folder, ino, sidecar, rights, csh_id, username, device_id, app_id, dialect, local_values, "
+    "shown_values, base_stamp, base_values, pending, local_seq, settled_seq, pending_since, removed_at, draft, orphan"
+)
+_CONFLICT = "object, kind, path, copy, base, mine, theirs, stamp, at"
+_COLUMN_OF = {"right": "rights", "values": "local_values"}
+_OBJECT_FIELDS = tuple(field.name for field in dataclasses.fields(ObjectRecord))
+
+
+def dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _node(row: tuple[Any, ...]) -> Node:
+    ino, obj, parent, name, kind, mode, local, dirty, size, md5, mtime_ns, origin = row
+    return Node(ino, obj, parent, name, Kind(kind), mode, bool(local), bool(dirty), size, md5, mtime_ns, origin)
+
+
+def _object(row: tuple[Any, ...]) -> ObjectRecord:
+    pending = None if row[16] is None else load_version(row[16])
+    fields = dict(zip(_OBJECT_FIELDS, row, strict=True))
+    for name in ("values", "shown_values", "base_values"):
+        fields[name] = json.loads(fields[name])
+    draft = fields["draft"]
+    fields |= {"right": Right(fields["right"]), "pending": pending, "orphan": bool(fields["orphan"])}
+    fields["draft"] = None if draft is None else json.loads(draft)
+    return ObjectRecord(**fields)
+
+
+def dump_version(version: Version) -> str:
+    files = {path: [fact.size, fact.md5, fact.mtime_ns] for path, fact in version.files.items()}
+    return dump({"stamp": version.stamp, "values": version.values, "files": files})
+
+
+def load_version(text: str) -> Version:
+    raw = json.loads(text)
+    return Version(raw["stamp"], raw["values"], {path: FileFact(*fact) for path, fact in raw["files"].items()})
+
+
+# -- nodes ---------------------------------------------------------------------------------------------------
+
+
+def node(db: sqlite3.Connection, ino: int) -> Node | None:
+    row = db.execute(f"SELECT {_NODE} FROM node WHERE ino = ?", (ino,)).fetchone()
+    return None if row is None else _node(row)
+
+
+def child(db: sqlite3.Connection, parent: int, name: str) -> Node | None:
+    query = f"SELECT {_NODE} FROM node WHERE parent = ? AND name = ? AND parent > 0"
+    row = db.execute(query, (parent, name)).fetchone()
+    return None if row is None else _node(row)
+
+
+def children(db: sqlite3.Connection, parent: int) -> list[Node]:
+    return [_node(row) for row in db.execute(f"SELECT {_NODE} FROM node WHERE parent = ? AND parent > 0", (parent,))]
+
+
+def has_children(db: sqlite3.Connection, parent: int, *, besides: str = "") -> bool:
+    query = "SELECT 1 FROM node WHERE parent = ? AND parent > 0 AND name != ? LIMIT 1"
+    return db.execute(query, (parent, besides)).fetchone() is not None
+
+
+def nodes_of(db: sqlite3.Connection, key: int) -> list[Node]:
+    """All nodes of one object, displaced ones too."""
+    return [_node(row) for row in db.execute(f"SELECT {_NODE} FROM node WHERE object = ?", (key,))]
+
+
+def displaced(db: sqlite3.Connection) -> list[Node]:
+    return [_node(row) for row in db.execute(f"SELECT {_NODE} FROM node WHERE parent = 0")]
+
+
+def add_node(db: sqlite3.Connection, new: Node) -> None:
+    db.execute(
+        f"INSERT INTO node ({_NODE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new.ino, new.object, new.parent, new.name, int(new.kind), new.mode, int(new.local), int(new.dirty), new.size,
+         new.md5, new.mtime_ns, new.origin),
+    )  # fmt: skip
+
+
+def update_node(db: sqlite3.Connection, ino: int, **fields: object) -> None:
+    assignments = ", ".join(f"{name} = ?" for name in fields)
+    db.execute(f"UPDATE node SET {assignments} WHERE ino = ?", (*fields.values(), ino))
+
+
+def delete_node(db: sqlite3.Connection, ino: int) -> None:
+    db.execute("DELETE FROM node WHERE ino = ?", (ino,))
+
+
+# -- objects -------------------------------------------------------------------------------------------------
+
+
+def object_by(db: sqlite3.Connection, column: str, value: object) -> ObjectRecord | None:
+    """The object whose *column* (key, ino or oaio_id) is *value*."""
+    row = db.execute(f"SELECT {_OBJECT} FROM object WHERE {column} = ?", (value,)).fetchone()
+    return None if row is None else _object(row)
+
+
+def object_named(db: sqlite3.Connection, name: str) -> ObjectRecord | None:
+    row = db.execute(f"SELECT {_OBJECT} FROM object WHERE name = ? AND removed_at IS NULL", (name,)).fetchone()
+    return None if row is None else _object(row)
+
+
+def objects(db: sqlite3.Connection, where: str = "1") -> Iterator[ObjectRecord]:
+    """All objects, or those that meet a condition of ours, as a stream."""
+    for row in db.execute(f"SELECT {_OBJECT} FROM object WHERE {where} ORDER BY key"):
+        yield _object(row)
+
+
+def visible_names(db: sqlite3.Connection) -> list[tuple[int, str]]:
+    """(inode, display name) of every object in the mount, in name order."""
+    return list(db.execute("SELECT ino, name FROM object WHERE removed_at IS NULL ORDER BY name"))
+
+
+def names_taken(db: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in db.execute("SELECT name FROM object WHERE removed_at IS NULL")}
+
+
+def name_taken(db: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM object WHERE name = ? AND removed_at IS NULL"
+    return db.execute(query, (name,)).fetchone() is not None
+
+
+def add_object(db: sqlite3.Connection, new: ObjectRecord) -> None:
+    marks = ", ".join("?" * 23)
+    db.execute(
+        f"INSERT INTO object ({_OBJECT}) VALUES ({marks})",
+        (new.key, new.oaio_id, new.name, new.folder, new.ino, new.sidecar, new.right.value, new.csh_id, new.username,
+         new.device_id, new.app_id, new.dialect, dump(new.values), dump(new.shown_values), new.base_stamp,
+         dump(new.base_values), None if new.pending is None else dump_version(new.pending), new.local_seq,
+         new.settled_seq, new.pending_since, new.removed_at, None if new.draft is None else dump(new.draft),
+         int(new.orphan)),
+    )  # fmt: skip
+
+
+def update_object(db: sqlite3.Connection, key: int, **fields: object) -> None:
+    """Set fields by their names in ObjectRecord; values dicts, versions and rights are stored as they need."""
+    columns = {_COLUMN_OF.get(name, name): _stored(value) for name, value in fields.items()}
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    db.execute(f"UPDATE object SET {assignments} WHERE key = ?", (*columns.values(), key))
+
+
+def _stored(value: object) -> object:
+    if isinstance(value, Version):
+        return dump_version(value)
+    if isinstance(value, Right):
+        return value.value
+    return dump(value) if isinstance(value, dict) else value
+
+
+def bump(db: sqlite3.Connection, key: int, now: float) -> None:
+    """Note one more local change of the object at wall-clock time *now*."""
+    query = "UPDATE object SET local_seq = local_seq + 1, pending_since = coalesce(pending_since, ?) WHERE key = ?"
+    db.execute(query, (now, key))
+
+
+def delete_object(db: sqlite3.Connection, key: int) -> None:
+    db.execute("DELETE FROM object WHERE key = ?", (key,))
+
+
+# -- the agreed version's files ------------------------------------------------------------------------------
+
+
+def base_files(db: sqlite3.Connection, key: int) -> dict[str, FileFact]:
+    rows = db.execute("SELECT path, size, md5, mtime_ns FROM base_file WHERE object = ?", (key,))
+    return {path: FileFact(size, md5, mtime_ns) for path, size, md5, mtime_ns in rows}
+
+
+def has_base_file(db: sqlite3.Connection, key: int, path: str) -> bool:
+    return db.execute("SELECT 1 FROM base_file WHERE object = ? AND path = ?", (key, path)).fetchone() is not None
+
+
+def set_base_files(db: sqlite3.Connection, key: int, files: FileSet) -> None:
+    db.execute("DELETE FROM base_file WHERE object = ?", (key,))
+    rows: Iterable[tuple[object, ...]] = ((key, p, f.size, f.md5, f.mtime_ns) for p, f in files.items())
+    db.executemany("INSERT INTO base_file VALUES (?, ?, ?, ?, ?)", rows)
+
+
+# -- intents -------------------------------------------------------------------------------------------------
+
+
+def add_intent(db: sqlite3.Connection, source: str, target: str, inode: int) -> None:
+    db.execute("INSERT INTO intent (source, target, inode) VALUES (?, ?, ?)", (source, target, inode))
+
+
+def intents(db: sqlite3.Connection) -> list[tuple[int, str, str, int]]:
+    return list(db.execute("SELECT id, source, target, inode FROM intent ORDER BY id"))
+
+
+def clear_intents(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM intent")
+
+
+# -- conflicts -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictRecord:
+    """The losing side of a real conflict. See ``schema.sql``."""
+
+    object: int
+    kind: str
+    path: str
+    copy: str
+    base: str
+    mine: str
+    theirs: str
+    stamp: str
+    at: float
+
+
+def add_conflict(db: sqlite3.Connection, new: ConflictRecord) -> None:
+    db.execute(
+        f"INSERT INTO conflict ({_CONFLICT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new.object, new.kind, new.path, new.copy, new.base, new.mine, new.theirs, new.stamp, new.at),
+    )
+
+
+def conflicts(db: sqlite3.Connection, key: int | None = None) -> list[ConflictRecord]:
+    query = f"SELECT {_CONFLICT} FROM conflict"
+    rows = db.execute(query + " ORDER BY id") if key is None else db.execute(query + " WHERE object = ?", (key,))
+    return [ConflictRecord(*row) for row in rows]

@@ -1,0 +1,17 @@
+"""The command line: parse, call, print. What a command does is done elsewhere.
+
+    app         the group of commands          (a new one is added to COMMANDS there)
+    accounts    login
+    mounting    mount · umount · demo          background   a mount that goes on after its command
+    watching    status · sync                  report       a status as text, purely
+    serving     server run, adduser …          logs         where log lines go
+    failures    errors as sentences            terminal     the user who can be asked
+
+Invariants: standard output is a command's answer and nothing else; every other word goes to standard error as
+``oaiofs: SENTENCE``. Secrets are in neither. Nothing here touches a mounted tree except through the control socket,
+so no command hangs on a mount that does.
+"""
+
+from .app import main
+
+__all__ = ["main"]

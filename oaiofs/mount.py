@@ -1,0 +1,240 @@
+"""The composition root: opens everything, wires it, runs it, and takes it down in order.
+
+Nothing else spawns tasks for as long as the mount lives:
+
+    trio.run
+    +-- stack: client root -> server and hosts
+        +-- services: sync loops, downloads, control socket, signals
+            +-- fuse.serve, returns when the mount is taken away
+        down: write the kernel's pages back -> unmount -> push for a bounded time -> cancel services -> unwind
+
+Must not know what a program does in the mount, nor how anything is sent.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from . import control, fuse, mountinfo
+from .cache.recover import recover
+from .cache.store import Store
+from .config import Settings
+from .errors import Busy, ConfigError, OaiofsError, UsageError
+from .remote.oaio import HttpOaioServer
+from .status import Status
+from .sync import Pace, Sync
+from .transfer import Transfer
+from .transfer.hosts import Hosts
+from .vfs import Identity, Outlook, Vfs
+
+log = logging.getLogger(__name__)
+
+_WRITE_BACK_TIMEOUT = 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
+    """Mount and serve until the mount is taken away; *ready* is called when it answers.
+
+    Raises UsageError for a mountpoint that can't be used, Busy when the client root has another mount, ConfigError
+    when it belongs to another account.
+    """
+    _prepare_mountpoint(settings.mountpoint)
+    trio.run(_main, settings, ready, strict_exception_groups=True)
+
+
+def _prepare_mountpoint(mountpoint: Path) -> None:
+    mounted = mountinfo.at(mountpoint)
+    if mounted is not None and mounted.is_oaiofs:
+        try:
+            os.stat(mountpoint)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            log.warning("%s was left by a mount that was killed: unmounting it first", mountpoint)
+            mountinfo.remove_dead(mountpoint)
+        else:
+            raise Busy(f"{mountpoint} is mounted already: `oaiofs umount {mountpoint}` ends that")
+    try:
+        entries = os.listdir(mountpoint)
+    except FileNotFoundError:
+        raise UsageError(f"{mountpoint} does not exist: make it with `mkdir -p {mountpoint}`") from None
+    except OSError as error:
+        raise UsageError(f"{mountpoint} can't be a mountpoint: {error.strerror}") from None
+    if entries:
+        raise UsageError(f"{mountpoint} is not empty: choose another folder, a mount would hide what is in it")
+
+
+async def _main(settings: Settings, ready: Callable[[], None] | None) -> None:
+    async with AsyncExitStack() as stack:
+        store = _open_store(settings)
+        stack.callback(_close_store, store)
+        recover(store)
+        device_id = store.state.meta("device_id") or settings.device_id
+        server = HttpOaioServer(
+            settings.server, settings.user, settings.password.reveal(), device_id=device_id, app_id=settings.app_id,
+            insecure=settings.insecure,
+        )  # fmt: skip
+        stack.push_async_callback(server.aclose)
+        hosts = Hosts(server, settings.storage_urls, insecure=settings.insecure)
+        stack.push_async_callback(hosts.aclose)
+        mount = _Mount(settings, store, server, hosts, device_id)
+        stack.callback(mount.detach)
+        await mount.serve(ready)
+
+
+def _open_store(settings: Settings) -> Store:
+    """The client root, which belongs to one account and keeps the device id that it began with."""
+    store = Store(settings.client_root, local_only=settings.local_only, steady_clock=trio.current_time)
+    account = f"{settings.user} {settings.server}"
+    owner = store.state.meta("account")
+    if owner is not None and owner != account:
+        store.close()
+        user, _, server = owner.partition(" ")
+        raise ConfigError(
+            f"{settings.client_root} holds the objects of {user} at {server}: give {settings.user} at "
+            f"{settings.server} another --client-root"
+        )
+    store.state.set_meta("account", account)
+    if store.state.meta("device_id") is None:
+        store.state.set_meta("device_id", settings.device_id)
+    return store
+
+
+def _close_store(store: Store) -> None:
+    store.close(clean=True)
+
+
+class _Mount:
+    """One mount's parts, wired."""
+
+    def __init__(
+        self, settings: Settings, store: Store, server: HttpOaioServer, hosts: Hosts, device_id: str
+    ) -> None:
+        self.settings = settings
+        self.announce = fuse.Announcer()
+        transfer = Transfer(
+            store, server, hosts, username=settings.user, device_id=device_id, app_id=settings.app_id,
+            csh_id=settings.csh_id, announce=self.announce, longest_quiet=settings.longest_quiet,
+        )  # fmt: skip
+        pace = Pace(settings.poll_interval, settings.quiet_time, settings.longest_quiet)
+        self.sync = Sync(store, server, transfer, pace, self.announce)
+        self.downloads = transfer.downloads
+        account = {"server": settings.server, "user": settings.user, "device_id": device_id}
+        self.status = Status(store, self.sync, {"mountpoint": str(settings.mountpoint), **account})
+        outlook = Outlook(
+            hydrate=transfer.downloads.hydrate, announce=self.announce, status=self.status.whole,
+            conflicts=self.status.conflicts, state_of=self.status.state_of, error_of=self.status.error_of,
+            quota=lambda: self.sync.quota,
+        )  # fmt: skip
+        identity = Identity(settings.user, device_id, settings.app_id, settings.csh_id)
+        self.vfs = Vfs(store, identity, outlook, read_only=settings.read_only)
+        self.operations = fuse.Operations(self.vfs)
+        self._mounted = False
+        self._ending = trio.Event()
+
+    def attach(self) -> None:
+        options = set(self.settings.fuse_options)
+        options |= {"allow_other"} if self.settings.allow_other else set()
+        options |= {"ro"} if self.settings.read_only else set()
+        try:
+            fuse.attach(self.operations, str(self.settings.mountpoint), options)
+        except (OSError, RuntimeError) as error:
+            raise OaiofsError(f"{self.settings.mountpoint} could not be mounted: {_mount_advice(error)}") from error
+        self._mounted = True
+
+    def detach(self) -> None:
+        if self._mounted:
+            self._mounted = False
+            fuse.detach(unmount=True)
+
+    async def serve(self, ready: Callable[[], None] | None) -> None:
+        settings = self.settings
+        running = control.RunningMount(
+            mountpoint=settings.mountpoint, pid=os.getpid(), client_root=settings.client_root, server=settings.server,
+            user=settings.user,
+        )  # fmt: skip
+        async with trio.open_nursery() as services:
+            self.downloads.bind(services)
+            services.start_soon(self._watch_signals)
+            services.start_soon(self._end_when_asked)
+            services.start_soon(self.sync.run)
+            # Before the mount is there: finding the socket's name looks at the mountpoint, and nobody answers yet.
+            await services.start(control.serve, running, self._handlers())
+            self.attach()
+            services.start_soon(self._say_ready, ready)
+            await fuse.serve(self.announce)
+            self.detach()
+            self.vfs.files.close_all()
+            await self._last_push()
+            services.cancel_scope.cancel()
+
+    async def _say_ready(self, ready: Callable[[], None] | None) -> None:
+        await trio.to_thread.run_sync(os.stat, self.settings.mountpoint, abandon_on_cancel=True)
+        if ready is not None:
+            ready()
+
+    async def _last_push(self) -> None:
+        """What is not on the servers yet has a little time to get there; the rest goes with the next mount."""
+        if self.sync.pending() and self.sync.online:
+            try:
+                await self.sync.finish(self.settings.shutdown_timeout)
+            except OaiofsError as error:
+                log.info("at the end: %s", error)
+        if self.sync.pending():
+            log.warning("changes of %d objects go to the server with the next mount", self.sync.pending())
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(*_SIGNALS) as received:
+            async for _ in received:
+                self._ending.set()
+
+    async def _end_when_asked(self) -> None:
+        """The ordered end: what the kernel still holds is written back while there is somebody to take it."""
+        await self._ending.wait()
+        with trio.move_on_after(_WRITE_BACK_TIMEOUT):
+            await trio.to_thread.run_sync(fuse.write_back, str(self.settings.mountpoint), abandon_on_cancel=True)
+        fuse.stop()
+
+    # -- what commands may ask -----------------------------------------------------------------------------------
+
+    def _handlers(self) -> Mapping[str, control.Handler]:
+        return {"status": self._on_status, "sync": self._on_sync, "umount": self._on_umount}
+
+    async def _on_status(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        path = arguments.get("path")
+        if path is None:
+            return self.status.whole()
+        name = Path(path).parts[0] if Path(path).parts else ""
+        if name not in self.vfs.store.by_name:
+            raise UsageError(f"there is no object called {name}")
+        return self.status.whole(name)
+
+    async def _on_sync(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        await self.sync.finish(arguments.get("timeout"), confirmed=bool(arguments.get("yes")))
+        return {"pending": self.sync.pending()}
+
+    async def _on_umount(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if arguments.get("flush"):
+            await self.sync.finish(arguments.get("timeout"))
+        self._ending.set()
+        return {"pending": self.sync.pending()}
+
+
+def _mount_advice(error: Exception) -> str:
+    if not os.path.exists("/dev/fuse"):
+        return "this system has no /dev/fuse (in a container: run it with --device /dev/fuse)"
+    advice = "is fuse3 installed? allow_other needs user_allow_other in /etc/fuse.conf"
+    return f"{error}; FUSE's own message is above ({advice})"
+
+
+

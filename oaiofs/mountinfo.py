@@ -1,0 +1,94 @@
+"""What the kernel has mounted, without touching any of it: ``/proc/self/mountinfo``, see proc_pid_mountinfo(5)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from . import errors
+
+_TABLE = "/proc/self/mountinfo"
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_UNMOUNT_TIMEOUT = 30.0
+
+
+class Mounted(NamedTuple):
+    """One mounted file system."""
+
+    mountpoint: Path
+    kind: str
+    source: str
+
+    @property
+    def is_oaiofs(self) -> bool:
+        return self.kind == "fuse.oaiofs"
+
+
+def at(mountpoint: Path) -> Mounted | None:
+    """The file system that is mounted last at exactly *mountpoint*, a path free of symbolic links."""
+    with open(_TABLE, "rb") as table:
+        return _last(table.read(), mountpoint)
+
+
+def _last(table: bytes, mountpoint: Path) -> Mounted | None:
+    found = None
+    for line in table.splitlines():
+        mounted = _parse(line)
+        if mounted.mountpoint == mountpoint:
+            found = mounted
+    return found
+
+
+def _parse(line: bytes) -> Mounted:
+    before, _separator, after = line.partition(b" - ")
+    kind, source = after.split()[:2]
+    return Mounted(Path(_unescape(before.split()[4])), _unescape(kind), _unescape(source))
+
+
+def _unescape(field: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field))
+
+
+def wait_gone(mountpoint: Path, timeout: float) -> bool:
+    """Wait until nothing of oaiofs is mounted at *mountpoint*, at most *timeout* seconds; whether it is so."""
+    deadline = time.monotonic() + timeout
+    with open(_TABLE, "rb") as table:
+        changes = select.poll()
+        changes.register(table, select.POLLPRI)
+        while True:
+            table.seek(0)
+            mounted = _last(table.read(), mountpoint)
+            if mounted is None or not mounted.is_oaiofs:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            changes.poll(left * 1000)
+
+
+def wait_ended(process: int, timeout: float) -> None:
+    """Wait until *process* is no more, at most *timeout* seconds."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        descriptor = os.pidfd_open(process)
+        try:
+            select.select([descriptor], [], [], timeout)
+        finally:
+            os.close(descriptor)
+
+
+def remove_dead(mountpoint: Path) -> None:
+    """Take away a mount whose process is gone. Raises Busy or OaiofsError with what the system's command says."""
+    command = ["umount", "--", str(mountpoint)] if os.getuid() == 0 else ["fusermount3", "-u", "--", str(mountpoint)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_UNMOUNT_TIMEOUT, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise errors.OaiofsError(f"{mountpoint} can't be unmounted: `{command[0]}` did not run ({error}).") from error
+    if done.returncode != 0:
+        said = os.fsdecode(done.stderr).strip()
+        raise errors.Busy(f"{mountpoint} can't be unmounted: {said}. End what still uses it and try again.")

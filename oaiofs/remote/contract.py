@@ -1,0 +1,104 @@
+"""What oaiofs needs of the outside, in its own words: an oaio server and a storage host.
+
+Implemented over HTTP (``oaio``, ``koofr``) and in memory (``memory``); one contract suite runs on all of them.
+Must not know HTTP, the mount or the local state. Every method may raise ``errors.RemoteError`` and nothing else of
+the outside; each is cancellable and leaves its implementation usable when cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from ..core.model import FileFact, FileSet, Listing, OaioId, Outgoing, Quota, RemoteObject, Right, Stamp, StorageAccount
+
+#: Opens a file's bytes from the beginning, as often as a retry needs them: yields chunks of at most 1 MiB.
+Source = Callable[[], AsyncIterator[bytes]]
+
+
+class OaioServer(Protocol):
+    """One user's session on one oaio server."""
+
+    @property
+    def checks_base(self) -> bool:
+        """True once the server has shown that it refuses an upload whose base is not current, all by itself."""
+
+    async def login(self) -> None:
+        """Check the account. Calls made without it log in by themselves. Raises Unauthorized."""
+
+    async def current_stamp(self) -> Stamp:
+        """The server's time. Raises ClockSkew when it and this machine's differ by more than 69 s."""
+
+    async def list_objects(self) -> Listing:
+        """All objects of the user. Malformed ones are in the listing's *skipped*; the rest is complete."""
+
+    async def register(self, outgoing: Outgoing) -> RemoteObject:
+        """Announce a new object; the server may give it another stamp. Raises RemoteExists."""
+
+    async def upload(self, outgoing: Outgoing) -> RemoteObject:
+        """Announce a new version, made from ``outgoing.base``.
+
+        Raises Conflict when the server can tell that its current version is another one (servers in the field
+        can't and take the last writer: look before, verify after), RemoteNotFound when the object is gone.
+        """
+
+    async def delete(self, oaio_id: OaioId) -> None:
+        """Delete the object for all users; needs right D or C. An object already gone is success."""
+
+    async def subscribe(self, oaio_id: OaioId, username: str, right: Right) -> None:
+        """Give *username* this right, or with NONE end that subscription. Raises Forbidden."""
+
+    async def subscribers(self, oaio_id: OaioId) -> dict[str, Right]:
+        """Every registered user and the right each has on the object (NONE included)."""
+
+    async def storage_account(self, csh_id: str) -> StorageAccount:
+        """How to reach the storage host *csh_id*; asked anew each time, never stored. Raises RemoteNotFound."""
+
+    async def wipe_user(self, username: str) -> None:
+        """Remove a user with all objects and subscriptions; needs a superuser."""
+
+    async def aclose(self) -> None:
+        """End the session and close connections; never raises RemoteError."""
+
+
+class StorageHost(Protocol):
+    """One account on one storage host. Paths are relative to the account's root folder: ``a/b/c``, no outer slash."""
+
+    async def list_tree(self, folder: str) -> FileSet:
+        """All files below *folder*, paths relative to it. Complete or an error. Raises RemoteNotFound."""
+
+    async def put(self, path: str, source: Source, size: int, mtime_ns: int) -> FileFact:
+        """Store a file whole, replacing what is there, making missing folders; the answer is the host's own view.
+
+        A concurrent reader sees the old or the new file, never a part. Raises StorageFull, Corrupt when the host
+        tells another size than *size*.
+        """
+
+    def get(
+        self, path: str, start: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Read a file from byte *start*, *length* bytes or to its end, in chunks.
+
+        Raises RemoteNotFound; Corrupt when fewer or more bytes come than the host announced.
+        """
+
+    async def copy(self, source: str, target: str, mtime_ns: int | None = None) -> None:
+        """Copy a file, or a folder with all below it, on the host itself; *target* is the full new path.
+
+        Missing parents of *target* are made; an existing target is never overwritten: Raises RemoteExists, and
+        RemoteNotFound where *source* is gone.
+        """
+
+    async def remove(self, path: str) -> None:
+        """Remove a file or a folder with all below it; one already gone is success."""
+
+    async def quota(self) -> Quota:
+        """Room on this account."""
+
+    async def aclose(self) -> None:
+        """Close connections; never raises RemoteError."""
+
+
+#: Hands out the storage host of a csh id, opened at the first call for it.
+OpenHost = Callable[[str], Awaitable[StorageHost]]

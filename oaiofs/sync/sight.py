@@ -1,0 +1,84 @@
+"""What the server was last seen to have, held against what was agreed with it.
+
+Must not know what is done about a difference, nor ask the server itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..cache.records import ObjectRecord
+from ..core import plan
+from ..core.model import Listing, OaioId, RemoteObject, Right, Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last listing said of one object."""
+
+    stamp: Stamp
+    right: Right
+
+
+class Sight:
+    """What the last listing said, compared with what was agreed.
+
+    Listings are answers to questions asked some time ago: what was announced or buried from here since the question
+    (the *epoch*) is known better here, so the answer does not count for it.
+    """
+
+    def __init__(self) -> None:
+        self.keys: dict[OaioId, int] = {}
+        self.moved: dict[OaioId, RemoteObject] = {}  # versions to take over, whole
+        self.unknown: set[OaioId] = set()  # of these: objects never seen here
+        self.differing: set[int] = set()  # objects to ask the planner about
+        self._seen: dict[OaioId, Seen] = {}
+        self._complete = False
+        self._epoch = 0
+        self._newer: dict[OaioId, int] = {}
+
+    def begin(self) -> None:
+        """A listing is being asked for."""
+        self._epoch += 1
+
+    def take(self, listing: Listing, rows: list[tuple[OaioId, int, Stamp | None]], *, complete: bool) -> None:
+        """The answer; *rows* are (id, number, agreed stamp) of all objects here."""
+        mine = {oaio_id for oaio_id, epoch in self._newer.items() if epoch >= self._epoch}
+        self.keys = {oaio_id: key for oaio_id, key, _ in rows}
+        agreed = {oaio_id: stamp for oaio_id, _, stamp in rows}
+        kept = {oaio_id: seen for oaio_id, seen in self._seen.items() if oaio_id in mine}
+        listed = [one for one in listing.objects if one.oaio_id not in mine]
+        self._seen = {one.oaio_id: Seen(one.stamp, one.right) for one in listed} | kept
+        self._complete = complete
+        self.moved = {one.oaio_id: one for one in listed if agreed.get(one.oaio_id) != one.stamp}
+        self.unknown = {i for i, one in self.moved.items() if i not in self.keys and one.right.may_read}
+        self.differing = {self.keys[oaio_id] for oaio_id in self.moved if oaio_id in self.keys}
+        if complete:
+            self.differing |= {key for oaio_id, key in self.keys.items() if oaio_id not in self._seen}
+
+    def of(self, record: ObjectRecord) -> plan.Remote:
+        """The observation of one object."""
+        if record.oaio_id is None or (record.base_stamp is None and record.oaio_id not in self._seen):
+            return plan.ABSENT  # nobody else can have what was never registered
+        if record.oaio_id in self._newer and self._newer[record.oaio_id] >= self._epoch:
+            return self._seen.get(record.oaio_id, plan.UNKNOWN)
+        return plan.observation(record.oaio_id, self._seen, complete=self._complete)
+
+    def announced(self, oaio_id: OaioId, key: int, seen: Seen) -> None:
+        self._newer[oaio_id] = self._epoch
+        self._seen[oaio_id] = seen
+        self.keys[oaio_id] = key
+        self.done(oaio_id)
+
+    def done(self, oaio_id: OaioId) -> None:
+        """The listed version is the agreed one now."""
+        self.moved.pop(oaio_id, None)
+        self.unknown.discard(oaio_id)
+
+    def forget(self, record: ObjectRecord) -> None:
+        """The object has left: a listing asked for before does not bring it back."""
+        self.differing.discard(record.key)
+        if record.oaio_id is not None:
+            self._newer[record.oaio_id] = self._epoch
+            self._seen.pop(record.oaio_id, None)
+            self.keys.pop(record.oaio_id, None)

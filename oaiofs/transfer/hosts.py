@@ -1,0 +1,49 @@
+"""Storage hosts by csh id, each opened with what the oaio server hands out, once, and kept while it accepts us.
+
+Must not know what is stored. Credentials live in memory only, in the hosts themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from ..core.model import StorageAccount
+from ..errors import RemoteNotFound, Unsupported
+from ..remote import hosts
+from ..remote.contract import OaioServer, StorageHost
+
+
+class Hosts:
+    """Opens hosts at the first call. *storage_urls* point csh ids at other base URLs."""
+
+    def __init__(self, server: OaioServer, storage_urls: Mapping[str, str], *, insecure: bool = False) -> None:
+        self._server = server
+        self._storage_urls = storage_urls
+        self._insecure = insecure
+        self._open: dict[str, StorageHost] = {}
+        self._lock = trio.Lock()
+
+    async def __call__(self, csh_id: str) -> StorageHost:
+        """The host of *csh_id*. Raises Unsupported for one that nobody here knows, and what the server raises."""
+        async with self._lock:
+            host = self._open.get(csh_id)
+            if host is None:
+                host = self._open[csh_id] = self._connect(await self._account(csh_id))
+            return host
+
+    async def _account(self, csh_id: str) -> StorageAccount:
+        try:
+            return await self._server.storage_account(csh_id)
+        except RemoteNotFound:
+            raise Unsupported(f"the server has no storage account {csh_id!r} for you") from None
+
+    def _connect(self, account: StorageAccount) -> StorageHost:
+        return hosts.open_storage(account, self._storage_urls, insecure=self._insecure)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for host in self._open.values():
+            await host.aclose()
+        self._open.clear()

@@ -1,0 +1,414 @@
+"""The mounted tree and what each operation in it means: the semantics table of the README, as code.
+
+One directory per object, its values as a sidecar, its attached files as files. Must not know FUSE (``fuse`` translates
+its requests and our errors), nor when anything reaches the servers (``sync`` is told by the store's doorbell). Only
+``open``, ``read``, ``write`` and ``truncate`` of a placeholder wait for the network.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..cache import objects, tree
+from ..cache.records import Kind, Node, visible_names
+from ..cache.store import ROOT_INO, Head, Store
+from ..core import names, sidecar
+from ..core.model import Quota
+from ..errors import (
+    AccessDenied,
+    CrossesObjects,
+    DirectoryNotEmpty,
+    Exists,
+    InvalidName,
+    InvalidSidecar,
+    IsADirectory,
+    NameTooLong,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+    Unsupported,
+)
+from .attributes import Attributes, Describer
+from .files import OpenFiles
+from .virtual import FOLDER_INO, OwnFiles, is_own_name
+from .xattrs import Xattrs
+
+__all__ = ["Identity", "Outlook", "Vfs"]
+
+_LONGEST_NAME = 255
+_BLOCK = 4096
+RENAME_NOREPLACE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who makes new objects here: what their records and ids say."""
+
+    username: str
+    device_id: str
+    app_id: str
+    csh_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the tree shows of the world outside it, handed in so that it need not know who knows."""
+
+    hydrate: Callable[[int], Awaitable[None]]
+    announce: Callable[[int, str], None]  # (parent inode, name) means something else now
+    status: Callable[[], Mapping[str, Any]]
+    conflicts: Callable[[], Mapping[str, Any]]
+    state_of: Callable[[int], str]
+    error_of: Callable[[int], str]
+    quota: Callable[[], Quota]
+
+
+class Vfs:
+    """The tree. Names are str, inodes and handles int; every refusal is an ``OaiofsError`` or an ``OSError``."""
+
+    def __init__(self, store: Store, identity: Identity, outlook: Outlook, *, read_only: bool = False) -> None:
+        self.store = store
+        self.identity = identity
+        self.read_only = read_only
+        self._outlook = outlook
+        self.describe = Describer(store, read_only=read_only)
+        self.files = OpenFiles(store, outlook.hydrate, outlook.announce, identity.device_id)
+        self.own = OwnFiles(store, {"status.json": outlook.status, "conflicts.json": outlook.conflicts})
+        self._xattrs = Xattrs(store, outlook.state_of, outlook.error_of)
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def lookup(self, parent: int, name: str) -> Attributes:
+        """The entry *name* of a directory. Raises NotFound; ``may_appear`` tells for how long to believe that."""
+        if is_own_name(parent, name):
+            return self.own.attributes(FOLDER_INO)
+        if self.own.has(parent):
+            return self.own.lookup(parent, name)
+        if parent == ROOT_INO:
+            head = self.store.by_name.get(name)
+            if head is None:
+                raise NotFound(f"there is no object called {name}")
+            return self.describe.head(head)
+        node = self._child(parent, name)
+        if node is None:
+            raise NotFound(f"{name} does not exist")
+        return self.describe.node(node)
+
+    def may_appear(self, parent: int, name: str) -> bool:
+        """True for a missing name that can come into being without the kernel hearing of it: a deleted sidecar's."""
+        head = self.store.by_ino.get(parent)
+        return self.own.has(parent) or (head is not None and name == head.sidecar)
+
+    def _child(self, parent: int, name: str) -> Node | None:
+        node = self.store.child(parent, name)
+        if node is None:
+            head = self.store.by_ino.get(parent)
+            if head is not None and name == head.sidecar:
+                return objects.restore_sidecar(self.store, head)
+            if head is None:
+                self.store.node(parent)  # Stale, where the directory itself is gone
+        return node
+
+    def getattr(self, ino: int) -> Attributes:
+        if ino == ROOT_INO:
+            return self._root()
+        if self.own.has(ino):
+            return self.own.attributes(ino)
+        head = self.store.by_ino.get(ino)
+        if head is not None:
+            return self.describe.head(head)
+        node = self.store.find_node(ino)
+        if node is None:
+            descriptor = self.files.descriptor_of(ino)
+            if descriptor is not None:
+                return self.describe.opened(ino, descriptor)
+        return self.describe.node(self.store.node(ino))
+
+    def _root(self) -> Attributes:
+        status = os.stat(self.store.files.absolute("objects"))
+        mode = stat.S_IFDIR | (0o555 if self.read_only else 0o755)
+        time = status.st_mtime_ns
+        return Attributes(ROOT_INO, mode, 2, self.describe.uid, self.describe.gid, _BLOCK, time, time, time)
+
+    def entries(self, ino: int) -> list[tuple[int, str]]:
+        """(inode, name) of everything a listing of the directory shows, in a fixed order."""
+        if ino == ROOT_INO:
+            return visible_names(self.store.db)
+        if self.own.is_folder(ino):
+            return list(self.own.entries(ino))
+        head = self.store.by_ino.get(ino)
+        if head is not None:
+            self._child(ino, head.sidecar)
+        elif self.store.node(ino).kind is not Kind.DIRECTORY:
+            raise NotADirectory(f"{self.store.node(ino).name} is no folder")
+        return sorted(((node.ino, node.name) for node in self.store.children(ino)), key=lambda entry: entry[1])
+
+    def readlink(self, ino: int) -> str:
+        if self.own.has(ino):
+            return self.own.target(ino)
+        return os.readlink(self.store.absolute(self.store.node(ino)))
+
+    # -- who may ---------------------------------------------------------------------------------------------
+
+    def _head_of(self, ino: int) -> Head:
+        """The object that a directory is, or that something is in."""
+        return self.store.by_ino.get(ino) or self.store.heads[self.store.node(ino).object]
+
+    def _check_writable(self, ino: int) -> Head:
+        if self.own.has(ino):
+            raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
+        if self.read_only:
+            raise ReadOnly("this mount is read-only")
+        head = self._head_of(ino)
+        if not head.right.may_update:
+            raise AccessDenied(f"you may only read {head.name}: its owner can give you right U")
+        return head
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        if len(name.encode()) > _LONGEST_NAME:
+            raise NameTooLong(f"{name[:40]}… is longer than {_LONGEST_NAME} bytes")
+
+    def _check_object_name(self, name: str) -> None:
+        self._check_name(name)
+        if name.startswith("."):
+            raise NotPermitted(f"{name}: an object's name does not start with a dot")
+        if name != names.safe_name(name):
+            raise InvalidName(f"{name!r} can't be an object's name: other devices could not show it")
+
+    # -- objects ---------------------------------------------------------------------------------------------
+
+    def mkdir(self, parent: int, name: str, mode: int) -> Attributes:
+        """A new object in the root, a new folder anywhere else."""
+        if parent != ROOT_INO:
+            self._check_writable(parent)
+            self._check_name(name)
+            return self.describe.node(tree.make_folder(self.store, parent, name, mode))
+        if self.read_only:
+            raise ReadOnly("this mount is read-only")
+        self._check_object_name(name)
+        if name in self.store.by_name:
+            raise Exists(f"an object called {name} exists already")
+        who = self.identity
+        head = objects.create(
+            self.store, name, csh_id=who.csh_id, username=who.username, device_id=who.device_id, app_id=who.app_id
+        )
+        return self.describe.head(head)
+
+    def rmdir(self, parent: int, name: str) -> None:
+        if parent == ROOT_INO:
+            self._remove_object(name)
+            return
+        self._check_writable(parent)
+        tree.remove_folder(self.store, self._existing(parent, name))
+
+    def _remove_object(self, name: str) -> None:
+        head = self.store.by_name.get(name)
+        if head is None:
+            raise NotFound(f"there is no object called {name}")
+        if self.read_only:
+            raise ReadOnly("this mount is read-only")
+        objects.remove(self.store, head, even_full=not head.right.may_update)
+
+    def _rename_object(self, old: str, new: str, *, replace: bool) -> None:
+        head = self.store.by_name.get(old)
+        if head is None:
+            raise NotFound(f"there is no object called {old}")
+        self._check_writable(head.ino)
+        self._check_object_name(new)
+        if old == new:
+            return
+        if new in self.store.by_name:
+            raise (DirectoryNotEmpty if replace else Exists)(f"another object is called {new}")
+        objects.rename(self.store, head, new)
+
+    # -- names below objects ---------------------------------------------------------------------------------
+
+    def _existing(self, parent: int, name: str) -> Node:
+        node = self.store.child(parent, name)
+        if node is None:
+            raise NotFound(f"{name} does not exist")
+        return node
+
+    def create(self, parent: int, name: str, mode: int, uid: int, gid: int) -> tuple[int, Attributes]:
+        """A new file, opened; its handle and attributes."""
+        if parent == ROOT_INO:
+            raise NotPermitted(f"{name}: objects are directories; make one with mkdir and put the file in it")
+        self._check_writable(parent)
+        self._check_name(name)
+        self._child(parent, name)  # a sidecar due to come back is there again
+        node, descriptor = tree.create_file(self.store, parent, name, mode)
+        if uid != self.describe.uid and self.describe.uid == 0:
+            os.fchown(descriptor, uid, gid)
+        return self.files.add(node, descriptor), self.describe.node(node)
+
+    def symlink(self, parent: int, name: str, target: str) -> Attributes:
+        """Only editors' lock links, which never leave this machine."""
+        if parent == ROOT_INO or not names.is_local_only(name, self.store.local_only):
+            raise NotPermitted(f"{name}: objects hold files and folders, no links")
+        self._check_writable(parent)
+        self._check_name(name)
+        return self.describe.node(tree.make_link(self.store, parent, name, target))
+
+    def unlink(self, parent: int, name: str) -> None:
+        if parent == ROOT_INO:
+            raise IsADirectory(f"{name} is an object: remove it with rmdir")
+        self._check_writable(parent)
+        tree.unlink(self.store, self._existing(parent, name))
+
+    async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int = 0) -> None:
+        """rename(2), with RENAME_NOREPLACE. Raises CrossesObjects where programs are to copy instead."""
+        if flags & ~RENAME_NOREPLACE:
+            raise InvalidName("names can't be exchanged in one step here")
+        replace = not flags & RENAME_NOREPLACE
+        if parent == ROOT_INO and new_parent == ROOT_INO:
+            self._rename_object(name, new_name, replace=replace)
+            return
+        if parent == ROOT_INO or (new_parent == ROOT_INO and self._existing(parent, name).kind is Kind.DIRECTORY):
+            raise CrossesObjects("an object can't be moved into another one, nor a folder out of one, in one step")
+        if new_parent == ROOT_INO:
+            raise NotPermitted(f"{new_name}: objects are directories; make one with mkdir and put the file in it")
+        self._check_writable(parent)
+        head = self._check_writable(new_parent)
+        self._check_name(new_name)
+        node = self._existing(parent, name)
+        if not replace and self._child(new_parent, new_name) is not None:
+            raise Exists(f"{new_name} exists already")
+        if new_parent == head.ino and new_name == head.sidecar and not self.store.is_sidecar(node):
+            await self._save_sidecar(node, head)
+            return
+        tree.rename(self.store, node, new_parent, new_name)
+
+    async def _save_sidecar(self, node: Node, head: Head) -> None:
+        """A file renamed over the sidecar is the new sidecar if it holds values; else its text is kept as a draft."""
+        if node.kind is not Kind.FILE:
+            raise NotPermitted(f"{head.sidecar} shows the object's values and can't be a folder or a link")
+        if not node.local:
+            await self._outlook.hydrate(node.ino)
+            node = self.store.node(node.ino)
+        data = objects.sidecar_text(self.store, node)
+        try:
+            sidecar.parse(data)
+        except InvalidSidecar:
+            objects.put_draft(self.store, head, data)
+            self._outlook.announce(head.ino, head.sidecar)
+            objects.accept_text(self.store, head.key, data)  # raises with the line and column
+        tree.rename(self.store, node, head.ino, head.sidecar)
+        objects.judge_sidecar(self.store, self.store.node(node.ino))
+        if self.store.heads[head.key].name != head.name:
+            self._outlook.announce(ROOT_INO, head.name)
+            self._outlook.announce(ROOT_INO, self.store.heads[head.key].name)
+
+    # -- attributes ------------------------------------------------------------------------------------------
+
+    def chmod(self, ino: int, mode: int) -> None:
+        """Kept on this machine: the servers know no modes."""
+        self._check_own(ino)
+        mode = stat.S_IMODE(mode)
+        node = self.store.find_node(ino)
+        if node is None:
+            place = self._place(ino)
+            os.chmod(place, mode | (0o700 if ino in self.store.by_ino else 0))
+            return
+        if node.local and node.kind is not Kind.LINK:
+            os.chmod(self.store.absolute(node), mode | (0o700 if node.kind is Kind.DIRECTORY else 0o600))
+        self.store.update_node(ino, mode=mode)
+
+    def chown(self, ino: int, uid: int, gid: int) -> None:
+        """As the system allows for the working copy; -1 leaves as is."""
+        self._check_own(ino)
+        now = self.getattr(ino)
+        if uid in (-1, now.uid) and gid in (-1, now.gid):
+            return
+        os.chown(self._place(ino), uid, gid, follow_symlinks=False)
+
+    def set_times(self, ino: int, atime_ns: int | None, mtime_ns: int | None) -> None:
+        """Kept exactly; the mtime goes to the storage with the next version."""
+        self._check_own(ino)
+        node = self.store.find_node(ino)
+        if node is not None and not node.local:
+            if mtime_ns is not None:
+                self.store.update_node(ino, mtime_ns=mtime_ns)
+            return
+        now = self.getattr(ino)
+        times = (now.atime_ns if atime_ns is None else atime_ns, now.mtime_ns if mtime_ns is None else mtime_ns)
+        os.utime(self._place(ino), ns=times, follow_symlinks=False)
+
+    async def truncate(self, ino: int, size: int, handle: int | None) -> None:
+        if handle is None:
+            if self.store.find_node(ino) is not None:
+                self._check_writable(ino)
+            elif self.files.descriptor_of(ino) is None:
+                raise IsADirectory("only files have a length")
+        await self.files.truncate(ino, size, handle)
+
+    def _check_own(self, ino: int) -> None:
+        """Attributes of the root and of what one may only read can't be changed: EPERM, as for another user's file."""
+        if ino == ROOT_INO or self.own.has(ino) or self.read_only:
+            raise NotPermitted("this belongs to the mount")
+        if ino in self.store.by_ino or self.store.find_node(ino) is not None:
+            head = self._head_of(ino)
+            if not head.right.may_update:
+                raise NotPermitted(f"you may only read {head.name}")
+
+    def _place(self, ino: int) -> str | int:
+        """What stands for the inode in the working copy: a path, or the descriptor of an unlinked open file."""
+        if ino in self.store.by_ino:
+            return self.store.files.absolute(self.store.folder_path(ino))
+        node = self.store.find_node(ino)
+        if node is None:
+            descriptor = self.files.descriptor_of(ino)
+            if descriptor is not None:
+                return f"/proc/self/fd/{descriptor}"
+        return self.store.absolute(self.store.node(ino))
+
+    # -- open files ------------------------------------------------------------------------------------------
+
+    async def open(self, ino: int, flags: int) -> int:
+        """A handle of the file. Raises AccessDenied for writing with right r; whatever a download may raise."""
+        if self.own.has(ino):
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
+            return self.files.add_data(ino, self.own.read(ino))
+        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+            self._check_writable(ino)
+        return await self.files.open(ino, flags)
+
+    # -- the rest --------------------------------------------------------------------------------------------
+
+    def statfs(self) -> os.statvfs_result | Quota:
+        """The storage host's quota as last seen, or this machine's disk while it is not known."""
+        quota = self._outlook.quota()
+        return quota if quota.total else os.statvfs(self.store.files.root)
+
+    def _subject(self, ino: int) -> tuple[int, Node | None]:
+        head = self.store.by_ino.get(ino)
+        if head is not None:
+            return head.key, None
+        if ino == ROOT_INO or self.own.has(ino):
+            raise Unsupported("the mount's own files have no attributes")
+        node = self.store.node(ino)
+        return node.object, node
+
+    def getxattr(self, ino: int, name: str) -> bytes:
+        return self._xattrs.get(*self._subject(ino), name)
+
+    def listxattr(self, ino: int) -> list[str]:
+        if ino == ROOT_INO or self.own.has(ino):
+            return []
+        return self._xattrs.names(*self._subject(ino))
+
+    def setxattr(self, ino: int, name: str, value: bytes) -> None:
+        subject = self._subject(ino)
+        self._check_writable(ino)
+        self._xattrs.set(*subject, name, value)
+
+    def removexattr(self, ino: int, name: str) -> None:
+        subject = self._subject(ino)
+        self._check_writable(ino)
+        self._xattrs.remove(*subject, name)

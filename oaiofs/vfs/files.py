@@ -1,0 +1,279 @@
+"""Open files: one descriptor per open, and what reading, writing and closing mean.
+
+Must not know names: a file may be renamed, replaced or unlinked while it is open, and whatever happens to its name,
+the handle keeps the bytes that it opened. O_APPEND is never used underneath: the kernel sends the offset.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from ..cache import apply, objects, tree
+from ..cache.records import DISPLACED, Kind, Node
+from ..cache.store import ROOT_INO, Store
+from ..cache.workdir import sync_folder
+from ..errors import AccessDenied, InvalidSidecar, IsADirectory, OaiofsError
+
+#: Bytes from which a thread is cheaper than holding up the loop (a hop costs about 0.1 ms).
+_IN_THREAD = 256 * 1024
+
+
+@dataclass(slots=True)
+class Handle:
+    """One open(2). *descriptor* is None for a placeholder opened only for writing and not yet read or written."""
+
+    ino: int
+    descriptor: int | None
+    writable: bool
+    unflushed: bool = False
+    data: bytes | None = None  # of the mount's own files
+
+
+class OpenFiles:
+    """The table of handles. *hydrate* brings a placeholder's bytes here and returns when they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        hydrate: Callable[[int], Awaitable[None]],
+        announce: Callable[[int, str], None],
+        device_id: str,
+    ) -> None:
+        self.store = store
+        self._hydrate = hydrate
+        self._announce = announce
+        self._device_id = device_id
+        self._handles: dict[int, Handle] = {}
+        self._by_ino: dict[int, list[Handle]] = {}
+        self._next = 1
+
+    # -- table -----------------------------------------------------------------------------------------------
+
+    def handle(self, number: int) -> Handle:
+        return self._handles[number]
+
+    def descriptor_of(self, ino: int) -> int | None:
+        """A descriptor of an open inode, preferably one that can write."""
+        open_now = [h for h in self._by_ino.get(ino, ()) if h.descriptor is not None]
+        open_now.sort(key=lambda h: not h.writable)
+        return open_now[0].descriptor if open_now else None
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def _enter(self, handle: Handle) -> int:
+        number = self._next
+        self._next += 1
+        self._handles[number] = handle
+        self._by_ino.setdefault(handle.ino, []).append(handle)
+        self.store.readers[handle.ino] += 1
+        if handle.writable:
+            self.store.writers[handle.ino] += 1
+        return number
+
+    def add(self, node: Node, descriptor: int) -> int:
+        """The handle of a file just created."""
+        return self._enter(Handle(node.ino, descriptor, writable=True))
+
+    def add_data(self, ino: int, data: bytes) -> int:
+        """The handle of one of the mount's own files, its content fixed now."""
+        return self._enter(Handle(ino, None, writable=False, data=data))
+
+    # -- open, read, write -----------------------------------------------------------------------------------
+
+    async def open(self, ino: int, flags: int) -> int:
+        """Open the file; downloads a placeholder first unless it is only to be written."""
+        node = self.store.node(ino)
+        if node.kind is not Kind.FILE:
+            raise IsADirectory(f"{node.name} is no file")
+        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        if not node.local and flags & os.O_TRUNC:
+            self._make_empty(node)
+        elif not node.local and flags & os.O_ACCMODE != os.O_WRONLY:
+            await self._hydrate(ino)
+        node = self.store.node(ino)  # looked at anew: it may have been replaced while the bytes came
+        handle = Handle(ino, None, writable)
+        if node.local:
+            handle.descriptor = self._descriptor(node, writable)
+        number = self._enter(handle)
+        if flags & os.O_TRUNC and handle.descriptor is not None:
+            self._changing(handle, node)
+            os.ftruncate(handle.descriptor, 0)
+        return number
+
+    def _descriptor(self, node: Node, writable: bool) -> int:
+        mode = os.O_RDWR if writable else os.O_RDONLY  # never write-only: the kernel's cache reads through it
+        return os.open(self.store.absolute(node), mode | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def _make_empty(self, node: Node) -> None:
+        """A placeholder that is emptied needs no download."""
+        descriptor = os.open(self.store.absolute(node), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, node.mode | 0o600)
+        os.close(descriptor)
+        with self.store.state.transaction():
+            self.store.update_node(node.ino, local=1, dirty=1)
+            tree.mark_written(self.store, self.store.node(node.ino))
+
+    async def _ready(self, handle: Handle) -> int:
+        if handle.descriptor is None:
+            node = self.store.node(handle.ino)
+            if not node.local:
+                await self._hydrate(handle.ino)
+                node = self.store.node(handle.ino)
+            if handle.descriptor is None:  # another request on this handle may have been faster
+                handle.descriptor = self._descriptor(node, handle.writable)
+        return handle.descriptor
+
+    async def read(self, number: int, offset: int, size: int) -> bytes:
+        handle = self._handles[number]
+        if handle.data is not None:
+            return handle.data[offset : offset + size]
+        descriptor = await self._ready(handle)
+        if size < _IN_THREAD:
+            return os.pread(descriptor, size, offset)
+        return await trio.to_thread.run_sync(os.pread, descriptor, size, offset)
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        handle = self._handles[number]
+        if not handle.writable:
+            raise AccessDenied("this file was not opened for writing")
+        descriptor = await self._ready(handle)
+        self._changing(handle, self.store.find_node(handle.ino))
+        if len(data) < _IN_THREAD:
+            return _write_all(descriptor, data, offset)
+        return await trio.to_thread.run_sync(_write_all, descriptor, data, offset)
+
+    def _changing(self, handle: Handle, node: Node | None) -> None:
+        """Before any byte changes the database knows that it may have."""
+        if not handle.unflushed:
+            handle.unflushed = True
+            self.store.unflushed[handle.ino] += 1
+        if node is not None:
+            tree.mark_written(self.store, node)
+
+    async def truncate(self, ino: int, size: int, number: int | None) -> None:
+        """Give the file another length, through handle *number* or, with None, by its inode."""
+        node = self.store.find_node(ino)
+        if node is not None and not node.local:
+            if size == 0:
+                self._make_empty(node)
+            else:
+                await self._hydrate(ino)
+        handle = self._handles[number] if number is not None else self._writer(ino)
+        if handle is not None:
+            descriptor = await self._ready(handle)
+            self._changing(handle, self.store.find_node(ino))
+            os.ftruncate(descriptor, size)
+            return
+        node = self.store.node(ino)
+        tree.mark_written(self.store, node)
+        os.truncate(self.store.absolute(node), size)
+        if self.store.is_sidecar(node):
+            self._judge(node)
+
+    def _writer(self, ino: int) -> Handle | None:
+        return next((h for h in self._by_ino.get(ino, ()) if h.writable), None)
+
+    # -- the end of writing ----------------------------------------------------------------------------------
+
+    def flush(self, number: int) -> None:
+        """close(2): the end of one program's writing; a sidecar is judged now. Raises InvalidSidecar."""
+        self._written(self._handles[number])
+
+    def _written(self, handle: Handle) -> None:
+        if not handle.unflushed:
+            return
+        handle.unflushed = False
+        self._count_down(self.store.unflushed, handle.ino)
+        node = self.store.find_node(handle.ino)
+        if node is None:
+            return
+        if node.object in self.store.changes.objects:
+            self.store.active(node.object)
+        if self.store.is_sidecar(node):
+            self._judge(node, raising=True)
+
+    def _judge(self, node: Node, *, raising: bool = False) -> None:
+        head = self.store.heads[node.object]
+        try:
+            objects.judge_sidecar(self.store, node)
+        except InvalidSidecar:
+            if raising:
+                raise
+            return
+        renamed = self.store.heads[node.object].name
+        if renamed != head.name:
+            self._announce(ROOT_INO, head.name)
+            self._announce(ROOT_INO, renamed)
+
+    async def fsync(self, number: int, *, data_only: bool = False) -> None:
+        """Everything written so far is on this machine's disk, with its name and what the database knows of it."""
+        handle = self._handles[number]
+        if handle.descriptor is None:
+            return
+        node = self.store.find_node(handle.ino)
+        folder = None if node is None else os.path.dirname(self.store.absolute(node))
+        state = self.store.state
+
+        def all_of_it(descriptor: int) -> None:
+            os.fsync(descriptor)
+            if folder is not None:
+                sync_folder(folder)
+            state.sync_to_disk()
+
+        await trio.to_thread.run_sync(all_of_it, handle.descriptor)
+        self._written(handle)
+
+    def release(self, number: int) -> None:
+        """The last close. Comes after close(2) returned: the name may already be another file's."""
+        handle = self._handles.pop(number)
+        siblings = self._by_ino[handle.ino]
+        siblings.remove(handle)
+        if not siblings:
+            del self._by_ino[handle.ino]
+        self._count_down(self.store.readers, handle.ino)
+        if handle.writable:
+            self._count_down(self.store.writers, handle.ino)
+        try:
+            self._written(handle)  # stores through mmap come after the last flush
+        except OaiofsError:
+            pass  # noted as a draft: nobody is left to tell
+        finally:
+            if handle.descriptor is not None:
+                os.close(handle.descriptor)
+        if handle.writable and not self.store.writers[handle.ino]:
+            self._last_writer_gone(handle.ino)
+
+    def _last_writer_gone(self, ino: int) -> None:
+        node = self.store.find_node(ino)
+        if node is None:
+            self.store.writes.pop(ino, None)
+        elif node.parent == DISPLACED:
+            appeared = apply.take_back(self.store, node, self._device_id)
+            if appeared is not None:
+                self._announce(*appeared)
+        elif self.store.is_sidecar(node) and objects.refresh_sidecar(self.store, node.object):
+            self._announce(node.parent, node.name)
+
+    @staticmethod
+    def _count_down(counter: dict[int, int], ino: int) -> None:
+        counter[ino] -= 1
+        if counter[ino] <= 0:
+            del counter[ino]
+
+    def close_all(self) -> None:
+        """The mount is gone: nobody can use these any more."""
+        for number in list(self._handles):
+            self.release(number)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> int:
+    written = os.pwrite(descriptor, data, offset)
+    while written < len(data):  # a full disk takes part of it first, and then says so
+        written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
+    return written
+

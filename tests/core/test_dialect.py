@@ -1,0 +1,270 @@
+"""The wire's spellings: what is read, what is refused, what is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oaiofs import errors
+from oaiofs.core import dialect
+from oaiofs.core.model import OaioId, Outgoing, Right, Stamp
+
+STAMP = "20260101000000000001"
+
+
+def wire(**changes: Any) -> dict[str, Any]:
+    made = {
+        "oaio_id": "oaiofs⫻jörg﹫pc⁄name⁄1",
+        "client_stamp": STAMP,
+        "server_stamp": STAMP,
+        "client_values": {"_name": "name", "x": [1, {"y": None}], "_file_paths": ["a", "b/c"]},
+        "server_values": {},
+        "csh_id": "Digi",
+        "username": "jörg",
+        "device_id": "pc",
+        "app_id": "oaiofs",
+        "csh_access_right": "C",
+    }
+    return {**made, **changes}
+
+
+def outgoing(**changes: Any) -> Outgoing:
+    made = Outgoing(
+        oaio_id=OaioId("id"),
+        stamp=Stamp(STAMP),
+        base="",
+        values={"_name": "n", "_root_path": "{doc}", "x": 1},
+        file_paths=("a", "b"),
+        base_values={"x": 0},
+        base_file_paths=("a",),
+        csh_id="Digi",
+    )
+    return replace(made, **changes)
+
+
+def test_an_object_is_read() -> None:
+    read = dialect.read_object(wire())
+    assert read.oaio_id == "oaiofs⫻jörg﹫pc⁄name⁄1"
+    assert read.stamp == STAMP
+    assert read.values == {"_name": "name", "x": [1, {"y": None}]}
+    assert read.file_paths == ("a", "b/c")
+    assert (read.right, read.csh_id) == (Right.CREATE, "Digi")
+    assert (read.username, read.device_id, read.app_id) == ("jörg", "pc", "oaiofs")
+    assert (read.dialect, read.skipped) == ("classic", ())
+
+
+def test_the_newer_dialect_is_read_into_classic_words() -> None:
+    values = {"_name_VaK": "n", "x": 1, "_root_VaK": "{doc}", "_files_VaK": ["a"]}
+    read = dialect.read_object(wire(client_values=values, csh_access_right="UaR"))
+    assert list(read.values.items()) == [("_name", "n"), ("x", 1), ("_root_path", "{doc}")]
+    assert read.file_paths == ("a",)
+    assert (read.right, read.dialect) == (Right.UPDATE, "newer")
+
+
+@pytest.mark.parametrize(
+    ("right", "values", "expected"),
+    [
+        ("C", {}, "classic"),
+        ("C", {"_name": ""}, "classic"),
+        ("C", {"_name_VaK": ""}, "newer-keys"),
+        ("C", {"_name_VaK": "", "_root_path": ""}, "classic"),
+        ("CaR", {}, "newer"),
+        ("CaR", {"_name_VaK": ""}, "newer"),
+        ("CaR", {"_name": ""}, "newer-rights"),
+    ],
+)
+def test_dialects_are_told_apart(right: str, values: dict[str, Any], expected: str) -> None:
+    assert dialect.read_object(wire(client_values=values, csh_access_right=right)).dialect == expected
+
+
+@pytest.mark.parametrize("name", dialect.DIALECTS)
+@pytest.mark.parametrize("right", Right)
+def test_what_is_written_reads_the_same(name: str, right: Right) -> None:
+    new = outgoing(dialect=name, right=right)
+    raw = dialect.write_object(new, username="u", device_id="d", app_id="a")
+    read = dialect.read_object(json.loads(json.dumps(raw)))
+    assert (read.values, read.file_paths, read.right, read.dialect) == (new.values, new.file_paths, right, name)
+
+
+def test_an_object_is_written_with_exactly_the_wires_keys() -> None:
+    assert dialect.write_object(outgoing(base="b"), username="u", device_id="d", app_id="a") == {
+        "oaio_id": "id",
+        "client_stamp": STAMP,
+        "server_stamp": "b",
+        "client_values": {"_name": "n", "_root_path": "{doc}", "x": 1, "_file_paths": ["a", "b"]},
+        "server_values": {"x": 0, "_file_paths": ["a"]},
+        "csh_id": "Digi",
+        "username": "u",
+        "device_id": "d",
+        "app_id": "a",
+        "csh_access_right": "C",
+    }
+    assert tuple(dialect.write_object(outgoing(), username="", device_id="", app_id="")) == dialect.WIRE_KEYS
+
+
+def test_an_object_is_written_in_its_dialect() -> None:
+    raw = dialect.write_object(outgoing(dialect="newer"), username="u", device_id="d", app_id="a")
+    assert raw["client_values"] == {"_name_VaK": "n", "_root_VaK": "{doc}", "x": 1, "_files_VaK": ["a", "b"]}
+    assert raw["server_values"] == {"x": 0, "_files_VaK": ["a"]}
+    assert raw["csh_access_right"] == "CaR"
+
+
+def test_no_files_no_list_of_files() -> None:
+    raw = dialect.write_object(outgoing(file_paths=(), base_file_paths=()), username="", device_id="", app_id="")
+    assert "_file_paths" not in raw["client_values"]
+    assert "_file_paths" not in raw["server_values"]
+
+
+def test_writing_does_not_change_the_values() -> None:
+    new = outgoing()
+    dialect.write_object(new, username="", device_id="", app_id="")
+    assert new.values == {"_name": "n", "_root_path": "{doc}", "x": 1}
+
+
+def test_a_key_that_the_dialect_needs_itself_is_refused_when_writing() -> None:
+    with pytest.raises(errors.InvalidSidecar, match="_name_VaK"):
+        dialect.write_object(
+            outgoing(dialect="newer", values={"_name_VaK": "mine"}), username="", device_id="", app_id=""
+        )
+
+
+@pytest.mark.parametrize("missing", ["oaio_id", "client_stamp", "client_values", "csh_access_right"])
+def test_what_must_be_there(missing: str) -> None:
+    raw = wire()
+    del raw[missing]
+    with pytest.raises(errors.Protocol):
+        dialect.read_object(raw)
+
+
+@pytest.mark.parametrize("optional", ["server_stamp", "server_values", "csh_id", "username", "device_id", "app_id"])
+def test_what_may_be_missing_or_null(optional: str) -> None:
+    raw = wire()
+    del raw[optional]
+    assert dialect.read_object(raw) == dialect.read_object(wire(**{optional: None}))
+
+
+def test_unknown_keys_do_no_harm() -> None:
+    assert dialect.read_object(wire(extra={"a": 1})) == dialect.read_object(wire())
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels - 1):
+        value = [value]
+    return {"v": value}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"oaio_id": ""},
+        {"oaio_id": None},
+        {"oaio_id": 7},
+        {"oaio_id": ["id"]},
+        {"oaio_id": "x" * 2001},
+        {"oaio_id": "a\0b"},
+        {"oaio_id": "a\nb"},
+        {"oaio_id": "a\x7f"},
+        {"oaio_id": "a\x9f"},
+        {"oaio_id": "\ud800"},
+        {"oaio_id": "other/20260101000000000001"},
+        {"oaio_id": ".."},
+        {"oaio_id": "."},
+        {"client_stamp": ""},
+        {"client_stamp": "20200101000000000001"},
+        {"client_stamp": "20261301000000000001"},
+        {"client_stamp": 20260101000000000001},
+        {"client_values": []},
+        {"client_values": "{}"},
+        {"client_values": None},
+        {"client_values": {"a": float("nan")}},
+        {"client_values": {"a": [{"b": float("inf")}]}},
+        {"client_values": {"a": "\udfff"}},
+        {"client_values": {"\ud800": 1}},
+        {"client_values": {"a": {"\ud800": 1}}},
+        {"client_values": {1: 1}},
+        {"client_values": {"a": {1, 2}}},
+        {"client_values": nested(101)},
+        {"client_values": nested(100_000)},
+        {"csh_access_right": ""},
+        {"csh_access_right": "W"},
+        {"csh_access_right": "CaRaR"},
+        {"csh_access_right": ["C"]},
+        {"csh_id": 7},
+        {"username": ["jörg"]},
+        {"username": "a\x1b[31m"},
+        {"device_id": "\ud800"},
+        {"app_id": "x" * 2001},
+    ],
+)
+def test_an_unusable_object_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+    with pytest.raises(errors.Protocol) as caught:
+        dialect.read_object(wire(**changes))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_the_limits_themselves_are_fine() -> None:
+    read = dialect.read_object(wire(oaio_id="⁄" * 2000, client_values=nested(100)))
+    assert len(read.oaio_id) == 2000
+
+
+@pytest.mark.parametrize("raw", [None, 1, "x", [], [wire()], True])
+def test_what_is_no_object(raw: object) -> None:
+    with pytest.raises(errors.Protocol):
+        dialect.read_object(raw)
+
+
+def test_impossible_paths_are_skipped_and_the_rest_goes_on() -> None:
+    read = dialect.read_object(wire(client_values={"_file_paths": ["ok", "../no", "/abs", 7, "", "a\0", "b/ok"]}))
+    assert read.file_paths == ("ok", "b/ok")
+    assert len(read.skipped) == 5
+
+
+def test_a_list_of_files_that_is_none_is_skipped() -> None:
+    read = dialect.read_object(wire(client_values={"x": 1, "_file_paths": "abc"}))
+    assert (read.values, read.file_paths, len(read.skipped)) == ({"x": 1}, (), 1)
+
+
+def test_reading_does_not_change_what_was_read() -> None:
+    raw = wire()
+    dialect.read_object(raw)
+    assert raw == wire()
+
+
+@pytest.mark.parametrize("right", Right)
+@pytest.mark.parametrize("name", dialect.DIALECTS)
+def test_rights(right: Right, name: str) -> None:
+    assert dialect.read_right(dialect.write_right(right, name)) is right
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary(max_size=3),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text() | st.integers(), children, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(dialect.WIRE_KEYS), ANYTHING))
+def test_any_hostile_object_is_read_or_refused(changes: dict[str, Any]) -> None:
+    try:
+        read = dialect.read_object(wire(**changes))
+    except errors.Protocol:
+        return
+    json.dumps(read.values, allow_nan=False, ensure_ascii=False).encode()
+
+
+USABLE = ANYTHING.filter(lambda value: dialect.values_problem({"": value}) is None)
+VALUES = st.dictionaries(st.sampled_from(["_name", "_root_path", "a", "b", ""]), USABLE)
+
+
+@given(VALUES, st.sampled_from(sorted(dialect.DIALECTS)))
+def test_values_survive_any_dialect(values: dict[str, Any], name: str) -> None:
+    raw = dialect.write_object(outgoing(values=values, dialect=name), username="", device_id="", app_id="")
+    read = dialect.read_object(json.loads(json.dumps(raw)))
+    assert list(read.values.items()) == list(values.items())

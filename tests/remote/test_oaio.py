@@ -1,0 +1,508 @@
+"""The session on an oaio server, against one that behaves as told: logins, tokens, lost answers, hostile lists."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import trio
+
+from oaiofs import errors
+from oaiofs.core import dialect, stamps
+from oaiofs.core.model import OaioId, Outgoing, RemoteObject, Right
+from oaiofs.remote.http import Surroundings
+from oaiofs.remote.oaio import HttpOaioServer
+from oaiofs.remote.retry import NO_RETRY, RetryPolicy
+from tests.remote.scripted import Reply, Request, ScriptedServer, json_reply, scripted
+from tests.remote.worlds import next_version, outgoing
+
+PASSWORD = "top5ecret"
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+CUT = Reply(raw=b"")
+
+
+async def no_sleep(_seconds: float) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+class Django:
+    """The part of a Django site that clients meet: CSRF tokens that rotate, sessions that end, and *endpoints*."""
+
+    def __init__(self, **endpoints: Callable[[Request], Reply]) -> None:
+        self.endpoints = endpoints
+        self.token = 0
+        self.session = 0
+        self.logins = 0
+        self.over = 403
+        self.over_text = "CSRF verification failed. Request aborted."
+
+    def end_session(self) -> None:
+        self.session += 1
+
+    def __call__(self, request: Request) -> Reply:
+        name = request.path.removeprefix("/api/").split("/")[0]
+        if request.method == "GET" and name in ("login", "logout", "register", "upload", "delete", "subscribe"):
+            self.token += 1
+            return json_reply({}, Set_Cookie=f"csrftoken=token{self.token}; Path=/")
+        if request.method == "POST" and not self._token_is_right(request):
+            return Reply(403, b"<html>CSRF verification failed. Request aborted.</html>")
+        if name == "login":
+            return self._login(request)
+        if name == "logout":
+            return json_reply({})
+        if f"sessionid=session{self.session}" not in request.headers.get("cookie", ""):
+            return Reply(self.over, self.over_text.encode())
+        return self.endpoints[name](request)
+
+    def _token_is_right(self, request: Request) -> bool:
+        cookie = request.headers.get("cookie", "")
+        token = request.headers.get("x-csrftoken")
+        right = f"csrftoken={token}" in cookie and token == f"token{self.token}"
+        return right and request.headers["referer"].endswith(request.target)
+
+    def _login(self, request: Request) -> Reply:
+        self.logins += 1
+        if request.json != {"username": "jörg", "password": PASSWORD}:
+            return json_reply({"error": f"{request.json['password']} is wrong"}, 401)
+        self.token += 1  # a login rotates the token
+        raw = (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+            b"Set-Cookie: csrftoken=token%d; Path=/\r\nSet-Cookie: sessionid=session%d; Path=/; HttpOnly\r\n\r\n{}"
+        )
+        return Reply(raw=raw % (self.token, self.session))
+
+
+def client(server: ScriptedServer, password: str = PASSWORD, **changes: Any) -> HttpOaioServer:
+    around = Surroundings(**{"retry": NO_RETRY, "clock": lambda: NOW, "sleep": no_sleep, **changes})
+    return HttpOaioServer(server.url, "jörg", password, device_id="pc", app_id="", surroundings=around)
+
+
+def listed(*objects: object) -> Callable[[Request], Reply]:
+    return lambda _: json_reply(list(objects))
+
+
+def wire(new: Outgoing, **changes: Any) -> dict[str, Any]:
+    return {**dialect.write_object(new, username="jörg", device_id="pc", app_id=""), **changes}
+
+
+async def test_every_request_says_who_where_and_with_what() -> None:
+    async with scripted(Django(oaio_stampz=listed())) as server:
+        oaio = client(server)
+        await oaio.list_objects()
+        await oaio.aclose()
+    for request in server.requests:
+        assert request.headers["x-oaio-user"] == r"b'j\xc3\xb6rg'"
+        assert request.headers["x-oaio-dvc"] == "b'pc'"
+        assert request.headers["x-oaio-app"] == "b''"
+
+
+async def test_a_superuser_may_name_another_user() -> None:
+    async with scripted(Django(oaio_stampz=listed())) as server:
+        around = Surroundings(retry=NO_RETRY)
+        oaio = HttpOaioServer(
+            server.url, "jörg", PASSWORD, device_id="", app_id="", acting_for="eve'\n", surroundings=around
+        )
+        await oaio.list_objects()
+        await oaio.aclose()
+    assert server.seen("/api/login/")[-1].json["username"] == "jörg"
+    assert server.seen("/api/oaio_stampz/")[0].headers["x-oaio-user"] == 'b"eve\'\\n"'
+
+
+async def test_an_idle_poll_is_one_request() -> None:
+    async with scripted(Django(oaio_stampz=listed())) as server:
+        oaio = client(server)
+        await oaio.list_objects()
+        before = len(server.requests)
+        await oaio.list_objects()
+        assert len(server.requests) == before + 1
+        await oaio.aclose()
+
+
+async def test_an_unmodified_list_is_not_sent_again() -> None:
+    new = outgoing({"x": 1})
+
+    def listing(request: Request) -> Reply:
+        same = request.headers.get("if-none-match") == '"v1"'
+        return Reply(304) if same else json_reply([wire(new)], ETag='"v1"')
+
+    async with scripted(Django(oaio_stampz=listing)) as server:
+        oaio = client(server)
+        assert await oaio.list_objects() == await oaio.list_objects()
+        assert len((await oaio.list_objects()).objects) == 1
+        await oaio.aclose()
+
+
+async def test_servers_that_say_nothing_of_it_check_no_bases() -> None:
+    async with scripted(Django(oaio_stampz=listed())) as server:
+        oaio = client(server)
+        await oaio.list_objects()
+        assert not oaio.checks_base
+        await oaio.aclose()
+
+
+async def test_not_modified_without_being_asked_is_not_an_empty_list() -> None:
+    async with scripted(Django(oaio_stampz=lambda _: Reply(304))) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Protocol):
+            await oaio.list_objects()
+        await oaio.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (401, ""),
+        (403, '{"detail": "CSRF Failed: CSRF token incorrect."}'),
+        (403, '{"detail": "Authentication credentials were not provided."}'),
+    ],
+)
+async def test_a_session_that_is_over_is_renewed_once(status: int, text: str) -> None:
+    site = Django(oaio_stampz=listed())
+    site.over, site.over_text = status, text
+    async with scripted(site) as server:
+        oaio = client(server)
+        await oaio.login()
+        site.end_session()
+        assert (await oaio.list_objects()).objects == ()
+        await oaio.aclose()
+    assert site.logins == 2
+
+
+async def test_a_redirect_to_the_login_page_is_the_end_of_a_session() -> None:
+    site = Django(oaio_stampz=listed())
+    async with scripted(site) as server:
+        oaio = client(server)
+        await oaio.login()
+        site.endpoints["oaio_stampz"] = lambda _: Reply(302, headers={"Location": "/accounts/login/?next=/"})
+        with pytest.raises(errors.Protocol, match="redirects"):
+            await oaio.list_objects()
+        assert site.logins == 2
+        site.endpoints["oaio_stampz"] = lambda _: Reply(302, headers={"Location": "https://evil.example/login/"})
+        with pytest.raises(errors.Protocol, match=r"redirects to evil\.example"):
+            await oaio.list_objects()
+        assert site.logins == 2
+        await oaio.aclose()
+
+
+async def test_a_session_is_not_renewed_for_ever() -> None:
+    site = Django(oaio_stampz=lambda _: Reply(401))
+    async with scripted(site) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Unauthorized):
+            await oaio.list_objects()
+        await oaio.aclose()
+    assert site.logins == 2
+
+
+async def test_a_token_that_expired_is_renewed() -> None:
+    stored = outgoing({"x": 1})
+    site = Django(register=lambda request: json_reply(request.json))
+    async with scripted(site) as server:
+        oaio = client(server)
+        await oaio.login()
+        site.token += 1
+        assert (await oaio.register(stored)).stamp == stored.stamp
+        await oaio.aclose()
+    assert site.logins == 2
+
+
+async def test_a_refusal_that_is_meant_costs_no_login() -> None:
+    site = Django(delete=lambda _: json_reply({"error": "you need right D"}, 403))
+    async with scripted(site) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Forbidden, match="right D"):
+            await oaio.delete(OaioId("id"))
+        await oaio.aclose()
+    assert site.logins == 1
+
+
+async def test_an_old_session_is_doubted() -> None:
+    site = Django(delete=lambda _: json_reply({"fehler": "Nicht angemeldet"}, 403))
+    now = NOW
+    async with scripted(site) as server:
+        oaio = client(server, clock=lambda: now)
+        await oaio.login()
+        now += timedelta(minutes=6)
+        with pytest.raises(errors.Forbidden):
+            await oaio.delete(OaioId("id"))
+        await oaio.aclose()
+    assert site.logins == 2
+
+
+async def test_concurrent_calls_renew_the_session_once() -> None:
+    site = Django(oaio_stampz=listed())
+    async with scripted(site) as server:
+        oaio = client(server)
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(oaio.list_objects)
+        assert site.logins == 1
+        site.end_session()
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(oaio.list_objects)
+        assert site.logins == 2
+        await oaio.aclose()
+
+
+async def test_a_wrong_password_is_tried_once_for_all_that_wait() -> None:
+    site = Django(oaio_stampz=listed())
+    refused = 0
+
+    async def poll(oaio: HttpOaioServer) -> None:
+        nonlocal refused
+        try:
+            await oaio.list_objects()
+        except errors.Unauthorized:
+            refused += 1
+
+    async with scripted(site) as server:
+        oaio = client(server, password="wrong")
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(poll, oaio)
+        assert (refused, site.logins) == (6, 1)
+        await poll(oaio)
+        assert (refused, site.logins) == (7, 2)
+        await oaio.aclose()
+
+
+async def test_a_wrong_password_is_named_but_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    site = Django(oaio_stampz=listed())
+    async with scripted(site) as server:
+        oaio = client(server, password="wr0ng pass")
+        with pytest.raises(errors.Unauthorized) as caught:
+            await oaio.list_objects()
+        await oaio.aclose()
+    assert site.logins == 1
+    assert "jörg" in str(caught.value)
+    assert "wr0ng pass" not in str(caught.value) + caplog.text + repr(oaio)
+
+
+@pytest.mark.parametrize(("seconds", "fine"), [(0, True), (69, True), (-69, True), (70, False), (-70, False)])
+async def test_clocks_are_compared_in_the_middle_of_the_request(seconds: int, fine: bool) -> None:
+    # The request takes 20 s; the server answers with its time in the middle of them.
+    theirs = stamps.make(NOW + timedelta(seconds=10 + seconds))
+    site = Django(current_stamp=lambda _: json_reply({"current_stamp": theirs}))
+    now = NOW
+    async with scripted(site) as server:
+        oaio = client(server, clock=lambda: now)
+        await oaio.login()
+
+        def slow(_request: Request) -> Reply:
+            nonlocal now
+            now += timedelta(seconds=20)
+            return json_reply({"current_stamp": theirs})
+
+        site.endpoints["current_stamp"] = slow
+        if fine:
+            assert await oaio.current_stamp() == theirs
+        else:
+            with pytest.raises(errors.ClockSkew, match="ahead of" if seconds < 0 else "behind"):
+                await oaio.current_stamp()
+        await oaio.aclose()
+
+
+@pytest.mark.parametrize("content", [{}, [], None, {"current_stamp": "now"}, {"current_stamp": 5}])
+async def test_what_is_no_time(content: object) -> None:
+    async with scripted(Django(current_stamp=lambda _: json_reply(content))) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Protocol):
+            await oaio.current_stamp()
+        await oaio.aclose()
+
+
+async def test_malformed_objects_are_skipped_and_the_rest_goes_on() -> None:
+    good, other = outgoing({"x": 1}), outgoing({"x": 2})
+    elements = [wire(good), {"oaio_id": "bad"}, None, wire(other, csh_access_right="?"), wire(other)]
+    text = "[" + ",".join(Reply_body(element) for element in elements) + "," + "[" * 5000 + "]" * 5000 + "]"
+    async with scripted(Django(oaio_stampz=lambda _: Reply(200, text.encode()))) as server:
+        oaio = client(server)
+        listing = await oaio.list_objects()
+        await oaio.aclose()
+    assert [known.oaio_id for known in listing.objects] == [good.oaio_id, other.oaio_id]
+    assert [skipped.what for skipped in listing.skipped] == [
+        f"object {number} of the server's list" for number in (2, 3, 4, 6)
+    ]
+
+
+def Reply_body(content: object) -> str:  # noqa: N802
+    return json_reply(content).body.decode()
+
+
+async def test_of_an_object_listed_twice_the_newest_counts() -> None:
+    old = outgoing({"x": 1})
+    new = next_version(old, {"x": 2})
+    async with scripted(Django(oaio_stampz=listed(wire(new), wire(old)))) as server:
+        oaio = client(server)
+        listing = await oaio.list_objects()
+        await oaio.aclose()
+    (known,) = listing.objects
+    assert known.values == {"x": 2}
+    assert len(listing.skipped) == 1
+
+
+@pytest.mark.parametrize("reply", [json_reply({}), json_reply(None), Reply(200, b"<html></html>"), Reply(200, b"[")])
+async def test_what_is_no_list(reply: Reply) -> None:
+    async with scripted(Django(oaio_stampz=lambda _: reply)) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Protocol):
+            await oaio.list_objects()
+        await oaio.aclose()
+
+
+async def test_the_stored_object_is_what_the_server_says() -> None:
+    new = outgoing({"x": 1}, "f")
+    moved = stamps.make(NOW)
+
+    def register(request: Request) -> Reply:
+        return json_reply({"oaio_id": request.json["oaio_id"], "client_stamp": moved, "csh_access_right": ""})
+
+    async with scripted(Django(register=register)) as server:
+        oaio = client(server)
+        stored = await oaio.register(new)
+        await oaio.aclose()
+    assert (stored.stamp, stored.values, stored.file_paths, stored.right) == (moved, {"x": 1}, ("f",), Right.CREATE)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"oaio_id": "another"}])
+async def test_an_answer_about_another_object_is_refused(content: object) -> None:
+    async with scripted(Django(register=lambda _: json_reply(content))) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Protocol):
+            await oaio.register(outgoing())
+        await oaio.aclose()
+
+
+async def test_a_registration_whose_answer_was_lost() -> None:
+    new = outgoing({"x": 1})
+    replies = iter([CUT, json_reply({"error": "exists"}, 400)])
+    site = Django(register=lambda _: next(replies), oaio_stampz=listed(wire(new)))
+    async with scripted(site) as server:
+        oaio = client(server, retry=RetryPolicy())
+        stored = await oaio.register(new)
+        await oaio.aclose()
+    assert (stored.oaio_id, stored.stamp) == (new.oaio_id, new.stamp)
+
+
+async def test_a_registration_that_is_refused() -> None:
+    new = outgoing({"x": 1})
+    site = Django(register=lambda _: json_reply({"error": "no stamp"}, 400), oaio_stampz=listed())
+    async with scripted(site) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Protocol, match="no stamp"):
+            await oaio.register(new)
+        site.endpoints["oaio_stampz"] = listed(wire(new, client_values={"x": 2}))
+        with pytest.raises(errors.RemoteExists):
+            await oaio.register(new)
+        await oaio.aclose()
+
+
+async def upload(reply: Reply, version: Outgoing) -> tuple[RemoteObject | errors.RemoteError, Request]:
+    async with scripted(Django(upload=lambda _: reply)) as server:
+        oaio = client(server)
+        try:
+            result: RemoteObject | errors.RemoteError = await oaio.upload(version)
+        except errors.RemoteError as error:
+            result = error
+        await oaio.aclose()
+    return result, server.seen("/api/upload/")[-1]
+
+
+async def test_an_upload_names_its_base() -> None:
+    version = next_version(outgoing({"x": 1}), {"x": 2})
+    result, request = await upload(json_reply({"oaio_id": version.oaio_id}), version)
+    assert isinstance(result, RemoteObject)
+    assert request.headers["x-oaio-base"] == version.base
+    assert request.json == wire(version)
+    assert tuple(request.json) == dialect.WIRE_KEYS
+
+
+async def test_an_upload_that_conflicts() -> None:
+    version = next_version(outgoing({"x": 1}), {"x": 2})
+    theirs = wire(version, client_values={"x": 3})
+    for content in ({"error": "moved", "current": theirs}, {"error": "moved"}, {"current": "?"}, [], "<html>"):
+        result, _ = await upload(json_reply(content, 409), version)
+        assert isinstance(result, errors.Conflict)
+
+
+async def test_an_upload_whose_answer_was_lost() -> None:
+    version = next_version(outgoing({"x": 1}), {"x": 2}, "f")
+    result, _ = await upload(json_reply({"error": "moved", "current": wire(version)}, 409), version)
+    assert isinstance(result, RemoteObject)
+    assert result.stamp == version.stamp
+
+
+async def test_delete_of_what_is_gone_succeeds() -> None:
+    async with scripted(Django(delete=lambda _: Reply(404))) as server:
+        oaio = client(server)
+        await oaio.delete(OaioId("a/b?c"))
+        await oaio.aclose()
+    assert server.seen("/api/delete/")[-1].json == {"oaio_id": "a/b?c"}
+
+
+async def test_subscribers_that_make_no_sense_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    entries = [
+        {"username": "a", "access_right": "r"},
+        {"username": "b", "access_right": "UaR"},
+        {"username": "c", "access_right": "all"},
+        {"access_right": "r"},
+        {"username": ["d"], "access_right": "r"},
+        7,
+    ]
+    async with scripted(Django(user_subz=listed(*entries))) as server:
+        oaio = client(server)
+        rights = await oaio.subscribers(OaioId("⁄id/x"))
+        await oaio.aclose()
+    assert rights == {"a": Right.READ, "b": Right.UPDATE}
+    assert len([record for record in caplog.records if "left out" in record.getMessage()]) == 4
+    assert server.requests[-2].target == "/api/user_subz/%E2%81%84id%2Fx"
+
+
+async def test_a_storage_account_is_asked_for_with_its_address() -> None:
+    arguments = {"root_folder": "a", "email": "e", "password": "stor4ge", "base_url": "http://x", "other": None}
+    async with scripted(Django(csh_args=lambda _: json_reply(arguments))) as server:
+        oaio = client(server)
+        account = await oaio.storage_account("Digi")
+        await oaio.aclose()
+    assert account.arguments == {name: text for name, text in arguments.items() if text is not None}
+    assert "stor4ge" not in repr(account)
+    (request,) = server.seen("/api/csh_args/Digi")
+    assert request.headers["x-oaio-features"] == "base-url"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [({}, errors.RemoteNotFound), ([], errors.Protocol), ({"a": 1}, errors.Protocol)]
+)
+async def test_what_is_no_storage_account(content: object, kind: type[Exception]) -> None:
+    async with scripted(Django(csh_args=lambda _: json_reply(content))) as server:
+        oaio = client(server)
+        with pytest.raises(kind):
+            await oaio.storage_account("Digi")
+        await oaio.aclose()
+
+
+@pytest.mark.parametrize("reply", [Reply(500), CUT, Reply(403)])
+async def test_closing_never_fails(reply: Reply) -> None:
+    site = Django(oaio_stampz=listed())
+    async with scripted(site) as server:
+        oaio = client(server)
+        await oaio.login()
+        server.handler = lambda _: reply
+        await oaio.aclose()
+        await oaio.aclose()
+
+
+async def test_passwords_do_not_leave_for_another_host() -> None:
+    async with scripted(lambda _: json_reply({})) as other:
+        away = Reply(307, headers={"Location": f"http://localhost:{other.port}/api/login/"})
+        async with scripted(lambda request: away if request.method == "POST" else json_reply({})) as server:
+            oaio = client(server)
+            with pytest.raises(errors.RemoteError):
+                await oaio.login()
+            await oaio.aclose()
+    assert other.requests == []

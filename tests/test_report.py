@@ -1,0 +1,165 @@
+"""A status as text: what a user reads, for statuses of all kinds and of other versions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from oaiofs.cli import report
+
+NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
+
+
+def entry(name: str, state: str = "synced", **more: Any) -> dict[str, Any]:
+    return {"id": f"id-{name}", "name": name, "state": state, "stamp": "20261122120000000000", "right": "C", **more}
+
+
+def status(*objects: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "mountpoint": "/home/al/oaio",
+        "server": "https://oaio.example.org",
+        "user": "alice",
+        "device_id": "laptop",
+        "online": True,
+        "pending": 0,
+        "pending_since": None,
+        "conflicts": 0,
+        "errors": 0,
+        "objects": list(objects),
+        **more,
+    }
+
+
+def lines(*objects: dict[str, Any], **more: Any) -> list[str]:
+    return report.lines(status(*objects, **more), NOW, UTC)
+
+
+def test_a_mount_in_order() -> None:
+    assert lines(entry("notes"), entry("Äpfel", "online-only")) == [
+        "/home/al/oaio: alice at https://oaio.example.org, device laptop",
+        "online, every change is on the servers",
+        "",
+        "2 objects: 1 online-only, 1 synced",
+        "  notes",
+        "  Äpfel",
+    ]
+
+
+def test_what_needs_the_user_comes_first_then_what_is_on_its_way() -> None:
+    text = lines(
+        entry("a"),
+        entry("b", "pushing"),
+        entry("c", "draft", error="values.json, line 3, column 7: a comma is missing."),
+        entry("d", "dirty"),
+        entry("e", "conflict"),
+        entry("f", "error", error="the storage is full"),
+        pending=2,
+        pending_since=NOW.timestamp() - 7300,
+        conflicts=1,
+        errors=2,
+    )
+    assert text[1] == "online, 2 changes pending since 12:28 (2 hours ago), 1 conflict, 2 errors"
+    names = [line.split()[0] for line in text if line.startswith("  ") and line[2] != " "]
+    assert names == ["f", "e", "c", "d", "b", "a"]
+    assert "the storage is full" in text[4]
+    assert any("line 3, column 7" in line for line in text)
+    assert text.index("Needs you:") < text.index("On the way:") < text.index("6 objects: 1 synced")
+
+
+def test_a_long_message_is_wrapped_under_its_column() -> None:
+    text = lines(entry("a", "error", error="word " * 60))
+    wrapped = [line for line in text if "word" in line]
+    assert len(wrapped) > 2
+    assert all(len(line) <= 100 for line in wrapped)
+    assert len({line.index("word") for line in wrapped}) == 1
+
+
+def test_thousands_of_objects_are_counted_but_every_troubled_one_is_listed() -> None:
+    text = lines(
+        *(entry(f"s{number}") for number in range(10_000)),
+        *(entry(f"d{number}", "dirty") for number in range(50)),
+        *(entry(f"c{number}", "conflict") for number in range(40)),
+    )
+    assert len([line for line in text if line.startswith("  c")]) == 40
+    assert len([line for line in text if line.startswith("  d")]) == 10
+    assert "  … and 40 more" in text
+    assert "10090 objects: 10000 synced" in text
+    assert len(text) < 70
+
+
+def test_offline_and_for_long() -> None:
+    text = lines(online=False, pending=1, pending_since=(NOW - timedelta(days=3)).isoformat())
+    assert text[1] == "offline, 1 change pending since 2026-11-19 14:30 (3 days ago)"
+
+
+def test_errors_of_the_whole_mount_are_shown() -> None:
+    text = lines(errors=["The listing was empty: nothing was removed.", {"path": "a/../b", "why": "leaves its object"}])
+    assert "  error: The listing was empty: nothing was removed." in text
+    assert "  error: a/../b: leaves its object" in text
+    assert text[1].endswith("2 errors")
+
+
+def test_the_error_of_an_object_is_shown_once() -> None:
+    text = lines(entry("a", "error", error="too large"), errors=[{"name": "a", "message": "too large"}])
+    assert len([line for line in text if "too large" in line]) == 1
+
+
+def test_what_another_user_wrote_can_not_drive_the_terminal() -> None:
+    text = "\n".join(lines(entry("a\x1b[2J\nfake", "error", error="b\x1b]0;c\x07"), errors=["d\x9b1m"]))
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+    assert "\nfake" not in text
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"objects": None},
+        {"objects": [3, None, {}]},
+        {"objects": [{"name": None, "id": None, "state": 7, "error": {"what": "x"}}]},
+        {"pending": "many", "pending_since": "soon", "errors": {"a": 1}, "conflicts": True},
+        {"pending": 1, "pending_since": float("nan")},
+        {"pending": 1, "pending_since": 1e300},
+        {"pending": [1, 2], "pending_since": "20261122120000000000"},
+    ],
+)
+def test_a_status_of_another_version_is_no_error(odd: dict[str, Any]) -> None:
+    assert report.lines(odd, NOW, UTC)
+    assert report.object_lines(odd, NOW, UTC)
+    assert report.summary(odd, NOW, UTC)
+
+
+def test_one_object_in_full() -> None:
+    shown = report.object_lines(status(entry("notes", "dirty", pending=True, error="later")), NOW, UTC)
+    assert shown == [
+        "notes: dirty (changed here, not on the servers yet)",
+        "  id       id-notes",
+        "  version  20261122120000000000 (2026-11-22 12:00:00)",
+        "  right    C",
+        "  error    later",
+        "online, every change is on the servers",
+    ]
+    new = report.object_lines(status(entry("x", "dirty") | {"stamp": ""}), NOW, UTC)
+    assert "  version  never on the servers yet" in new
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (NOW.timestamp(), NOW),
+        (int(NOW.timestamp()), NOW),
+        ("20261122143000000000", NOW),
+        ("2026-11-22T14:30:00+00:00", NOW),
+        ("2026-11-22T14:30:00Z", NOW),
+        ("2026-11-22T14:30:00", NOW),
+        (None, None),
+        (True, None),
+        ("", None),
+        ([], None),
+    ],
+)
+def test_times_in_every_shape(value: object, expected: datetime | None) -> None:
+    assert report.moment(value) == expected
