@@ -167,6 +167,9 @@ class Operations(pyfuse3.Operations):
         fh: FileHandleT | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
+        if not self.vfs.exists(inode):
+            # The kernel's late write-back of the times of a file that is gone: an error would be the next syncfs's.
+            return _entry(Attributes(inode, stat.S_IFREG, 0, 0, 0, 0, 0, 0, 0, timeout=0))
         if fields.update_size:
             await self.vfs.truncate(inode, attr.st_size, fh)
         if fields.update_mode:

@@ -201,8 +201,11 @@ class _Mount:
     async def _end_when_asked(self) -> None:
         """The ordered end: what the kernel still holds is written back while there is somebody to take it."""
         await self._ending.wait()
-        with trio.move_on_after(_WRITE_BACK_TIMEOUT):
-            await trio.to_thread.run_sync(fuse.write_back, str(self.settings.mountpoint), abandon_on_cancel=True)
+        try:
+            with trio.move_on_after(_WRITE_BACK_TIMEOUT):
+                await trio.to_thread.run_sync(fuse.write_back, str(self.settings.mountpoint), abandon_on_cancel=True)
+        except OSError as error:  # of some earlier write, to whom it was told then
+            log.info("writing back before the end: %s", error)
         fuse.stop()
 
     # -- what commands may ask -----------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class Status:
             "right": record.right.value,
             "pending": record.dirty,
             "error": self._problem(record),
+            **({"draft": record.draft} if record.draft is not None else {}),
         }
 
     def _state(self, record: ObjectRecord) -> str:
@@ -84,8 +85,7 @@ class Status:
 
     def _problem(self, record: ObjectRecord) -> str:
         if record.draft is not None:
-            place = f"line {record.draft['line']}, column {record.draft['column']}: " if record.draft["line"] else ""
-            return f"{record.sidecar}: {place}{record.draft['message']}"
+            return f"{record.sidecar}: {record.draft['message']}"
         trouble = self._sync.trouble.get(record.key)
         if trouble is not None:
             return trouble.message

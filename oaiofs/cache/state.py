@@ -37,7 +37,7 @@ class State:
         except BaseException:
             os.close(self._lock)
             raise
-        self.clean = self.meta("clean") == "1"
+        self.clean = self.meta("clean") != "0"  # a new one is
         self.set_meta("clean", "0")
         self._depth = 0
 

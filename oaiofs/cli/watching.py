@@ -28,14 +28,15 @@ _CLEAR = "\x1b[H\x1b[2J"
 @click.command()
 @click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds, with exit code 6.")
+@click.option("--yes", is_flag=True, help="Removing many objects at once is meant: let it happen.")
 @logs.verbose_option
-def sync(mountpoint: Path | None, timeout: float | None) -> None:
+def sync(mountpoint: Path | None, timeout: float | None, yes: bool) -> None:
     """Wait until both sides have every change.
 
     Every local one is on the servers then, and every remote one is here.
     """
     mount = control.find(mountpoint)
-    control.call(mount, "sync", timeout)
+    control.call(mount, "sync", timeout, yes=yes)
     click.echo(f"{mount.mountpoint}: every change is on the servers, and everything of theirs is here.")
 
 

@@ -48,7 +48,7 @@ def listing_brake(known: Collection[OaioId], listed: Collection[OaioId], *, conf
         return None
     return (
         f"The server no longer lists {missing} of {len(known)} objects. Nothing was removed here. "
-        "Check that server and account are the right ones; if those objects are really gone, confirm with --yes."
+        "Check that server and account are the right ones; if those objects are really gone, confirm with `oaiofs sync --yes`."
     )
 
 

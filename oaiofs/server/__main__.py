@@ -28,12 +28,8 @@ def main() -> int:
         _report(options.report_fd, READY)
 
     try:
-        run(
-            options.data,
-            sock=socket.socket(fileno=options.fd),
-            ready=report_ready,
-            max_object_size=options.max_object_size,
-        )
+        with socket.socket(fileno=options.fd) as listener:
+            run(options.data, sock=listener, ready=report_ready, max_object_size=options.max_object_size)
     except errors.OaiofsError as error:
         _report(options.report_fd, str(error).encode())
         return error.exit_code

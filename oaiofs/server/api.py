@@ -32,6 +32,7 @@ from .throttle import Throttle
 _SMALL_BODY = 64 * 1024
 _LONGEST_CONTEXT = 8000
 _LONGEST_USERNAME = 150
+_LONGEST_KEY = 300
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Args = ParamSpec("Args")
@@ -41,6 +42,7 @@ _logins = Throttle()
 
 def throttled(throttle: Throttle, key: tuple[str, str], check: Callable[[], Any]) -> Any:
     """What *check* answers if that is true, else None; Raises Refusal 429 while *key* has to wait."""
+    key = (key[0][:_LONGEST_KEY], key[1])  # what is remembered of a guesser is bounded in length as well
     wait = throttle.wait(key)
     if wait > 0:
         seconds = math.ceil(wait)

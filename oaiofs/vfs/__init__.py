@@ -129,6 +129,11 @@ class Vfs:
                 return self.describe.opened(ino, descriptor)
         return self.describe.node(self.store.node(ino))
 
+    def exists(self, ino: int) -> bool:
+        """Whether the inode still stands for something: has a name, or is open."""
+        known = ino == ROOT_INO or self.own.has(ino) or ino in self.store.by_ino
+        return known or self.store.find_node(ino) is not None or self.files.descriptor_of(ino) is not None
+
     def _root(self) -> Attributes:
         status = os.stat(self.store.files.absolute("objects"))
         mode = stat.S_IFDIR | (0o555 if self.read_only else 0o755)

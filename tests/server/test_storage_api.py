@@ -10,10 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oaiofs.server import service
-from tests.serverkit import ServerKit
-
-from .clients import Oaio, Storage, error_of
+from .clients import Storage, error_of
 
 New = Callable[..., Storage]
 BOTH = pytest.mark.parametrize("version", ["v2", "v2.1"])
@@ -28,45 +25,6 @@ def items(answer: httpx.Response) -> dict[str, Any]:
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert all(line["type"] == "file" for line in lines), lines
     return {line["path"]: line["file"] for line in lines}
-
-
-# who is asking
-
-
-def test_token_by_get_post_and_its_spellings(oaio_server: ServerKit, log_in: Callable[..., Oaio]) -> None:
-    account = log_in().get("csh_args/Digi").json()
-    email, password = account["email"], account["password"]
-    with httpx.Client(base_url=oaio_server.url) as http:
-        got = http.get("/token", headers={"X-Koofr-Email": email, "X-Koofr-Password": password})
-        posted = http.post("/token", json={"email": email, "password": password})
-        assert posted.headers["X-Koofr-Token"] == posted.json()["token"]
-        for token in (got.headers["X-Koofr-Token"], posted.json()["token"]):
-            for spelling in (f"Token {token}", f"Token token={token}", f'Token token="{token}"'):
-                assert http.get("/api/v2/mounts", headers={"Authorization": spelling}).status_code == 200
-        headers = {"Authorization": f"Token {token}"}
-        assert http.delete("/token", headers=headers).status_code == 204
-        assert error_of(http.get("/api/v2/mounts", headers=headers)) == (401, "Unauthorized")
-        assert error_of(http.delete("/token", headers=headers)) == (401, "Unauthorized")
-        assert error_of(http.delete("/token")) == (401, "Unauthorized")
-
-
-@pytest.mark.parametrize(
-    "header", ["", "Token x", "Token", "Basic", "Basic !!", "Basic YWJj", "Basic 4pyT4pyT4A==", "Bearer x", "Token ä"]
-)
-def test_unknown_credentials(oaio_server: ServerKit, header: str) -> None:
-    headers = {b"Authorization": header.encode()}
-    answer = httpx.get(f"{oaio_server.url}/api/v2.1/user/authenticated", headers=headers)
-    assert error_of(answer) == (401, "Unauthorized")
-
-
-def test_token_without_credentials(oaio_server: ServerKit) -> None:
-    for answer in (
-        httpx.get(f"{oaio_server.url}/token"),
-        httpx.post(f"{oaio_server.url}/token", json={"email": 1, "password": []}),
-    ):
-        assert error_of(answer) == (401, "Unauthorized")
-    assert error_of(httpx.post(f"{oaio_server.url}/token", content=b"no json")) == (400, "BadRequest")
-    assert httpx.put(f"{oaio_server.url}/token").status_code == 405
 
 
 @BOTH
@@ -282,60 +240,6 @@ def test_numbers_must_be_numbers(storage: Storage, value: str) -> None:
     assert error_of(storage.put("/", "n", b"x", overwriteIfSize=value)) == (400, "BadRequest")
 
 
-# get
-
-
-def test_get_whole(storage: Storage) -> None:
-    storage.put("/", "n.bin", b"0123456789")
-    answer = storage.get("/n.bin")
-    assert (answer.status_code, answer.content, answer.headers["Content-Length"]) == (200, b"0123456789", "10")
-    assert json.loads(answer.headers["X-File-Info"])["hash"] == md5(b"0123456789")
-    assert error_of(storage.get("/missing")) == (404, "NotFound")
-    assert error_of(storage.get("/")) == (400, "NotFile")
-    storage.put("/", "void", b"")
-    assert storage.get("/void").content == b""
-
-
-@pytest.mark.parametrize(
-    ("asked", "start", "end"),
-    [("bytes=2-4", 2, 5), ("bytes=7-", 7, 10), ("bytes=0-0", 0, 1), ("bytes=5-99", 5, 10), ("bytes=-3", 7, 10)],
-)
-def test_get_a_range(storage: Storage, asked: str, start: int, end: int) -> None:
-    storage.put("/", "n", b"0123456789")
-    answer = storage.get("/n", Range=asked)
-    assert (answer.status_code, answer.content) == (206, b"0123456789"[start:end])
-    assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/10"
-    assert answer.headers["Content-Length"] == str(end - start)
-    assert json.loads(answer.headers["X-File-Info"])["size"] == 10
-
-
-@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=3-2", "bytes=1-2,4-5", "bytes=-", "bytes=x-1"])
-def test_ranges_out_of_reach(storage: Storage, asked: str) -> None:
-    storage.put("/", "n", b"0123456789")
-    answer = storage.get("/n", Range=asked)
-    assert answer.status_code == 416
-    assert answer.headers["Content-Range"] == "bytes */10"
-    assert storage.get("/n").content == b"0123456789", "the connection is still good"
-
-
-def test_get_without_content_prefix_leads_there(storage: Storage) -> None:
-    storage.put("/", "n m", b"x")
-    answer = storage.call("GET", "get", "/n m")
-    assert answer.status_code == 303
-    assert storage.http.get(answer.headers["Location"]).content == b"x"
-
-
-def test_an_open_download_keeps_its_bytes(storage: Storage) -> None:
-    content = b"old" * 1_000_000
-    storage.put("/", "n", content)
-    with storage.http.stream("GET", "/content/api/v2/mounts/primary/files/get", params={"path": "/n"}) as answer:
-        chunks = answer.iter_raw()
-        first = next(chunks)
-        storage.put("/", "n", b"new", overwrite="true")
-        assert first + b"".join(chunks) == content
-    assert storage.get("/n").content == b"new"
-
-
 # copy, move, rename, remove
 
 
@@ -451,29 +355,3 @@ def test_a_folder_copy_over_quota_leaves_nothing(new_storage: New) -> None:
         storage.put("/d", name, b"x" * 300)
     assert error_of(storage.transfer("copy", "/d", "/e")) == (413, "QuotaExceeded")
     assert storage.names("/") == ["d"]
-
-
-# accounts
-
-
-def test_accounts_do_not_see_each_other(new_storage: New) -> None:
-    one, two = new_storage(), new_storage()
-    one.put("/", "n", b"x")
-    assert two.names("/") == []
-    mount = one.http.get("/api/v2/mounts").json()["mounts"][0]["id"]
-    two.mount = mount
-    assert error_of(two.call("GET", "list", "/")) == (404, "NotFound")
-
-
-def test_a_changed_password_ends_tokens_and_logins(oaio_server: ServerKit) -> None:
-    email = "changing@test"
-    service.add_storage(oaio_server.data, email, email, "first", "/")
-    with httpx.Client(base_url=oaio_server.url) as http:
-        login = {"X-Koofr-Email": email, "X-Koofr-Password": "first"}
-        token = {"Authorization": f"Token {http.get('/token', headers=login).headers['X-Koofr-Token']}"}
-        assert http.get("/api/v2/mounts", headers=token).status_code == 200
-        assert http.get("/api/v2/mounts", auth=(email, "first")).status_code == 200
-        service.add_storage(oaio_server.data, email, email, "second", "/")
-        assert http.get("/api/v2/mounts", headers=token).status_code == 401
-        assert http.get("/api/v2/mounts", auth=(email, "first")).status_code == 401
-        assert http.get("/api/v2/mounts", auth=(email, "second")).status_code == 200
