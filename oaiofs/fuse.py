@@ -12,7 +12,9 @@ import errno
 import functools
 import logging
 import os
+import queue
 import stat
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -309,24 +311,48 @@ def _entry(attributes: Attributes) -> EntryAttributes:
 
 
 class Announcer:
-    """Tells the kernel which names mean something else now. Never called under a lock that a handler needs."""
+    """Tells the kernel which names mean something else now.
+
+    On a thread of its own: the kernel takes the directory's lock for it, which a request may hold that waits for us.
+    """
 
     def __init__(self) -> None:
-        self.open = False
+        self._queue: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def __call__(self, parent: int, name: str) -> None:
-        """Returns at once: pyfuse3 has a thread of its own for these."""
-        if self.open:
-            pyfuse3.invalidate_entry_async(InodeT(parent), FileNameT(name.encode()), ignore_enoent=True)
+        """Returns at once; while nothing is mounted nobody needs to know."""
+        if self._thread is not None:
+            self._queue.put((parent, name))
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="announcer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No more: the mount is going. Does not wait for what the kernel has not taken yet."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread = None
+
+    def _work(self) -> None:
+        while (announcement := self._queue.get()) is not None:
+            parent, name = announcement
+            try:
+                pyfuse3.invalidate_entry(InodeT(parent), FileNameT(name.encode()))
+                pyfuse3.invalidate_inode(InodeT(parent), attr_only=True)  # the directory's times
+            except OSError as error:
+                if error.errno != errno.ENOENT:  # not known to the kernel: nothing to forget
+                    log.debug("announcing %r: %s", name, error)
 
 
 async def serve(announcer: Announcer) -> None:
     """Answer the kernel until the mount is taken away; ``attach`` came before."""
-    announcer.open = True
+    announcer.start()
     try:
         await pyfuse3.main(min_tasks=4)
     finally:
-        announcer.open = False
+        announcer.stop()
 
 
 def attach(operations: Operations, mountpoint: str, options: set[str]) -> None:

@@ -77,7 +77,8 @@ def _prepare_mountpoint(mountpoint: Path) -> None:
 async def _main(settings: Settings, ready: Callable[[], None] | None) -> None:
     async with AsyncExitStack() as stack:
         store = _open_store(settings)
-        stack.callback(_close_store, store)
+        ended_in_order = False
+        stack.callback(lambda: store.close(clean=ended_in_order))
         recover(store)
         device_id = store.state.meta("device_id") or settings.device_id
         server = HttpOaioServer(
@@ -90,6 +91,7 @@ async def _main(settings: Settings, ready: Callable[[], None] | None) -> None:
         mount = _Mount(settings, store, server, hosts, device_id)
         stack.callback(mount.detach)
         await mount.serve(ready)
+        ended_in_order = True
 
 
 def _open_store(settings: Settings) -> Store:
@@ -108,10 +110,6 @@ def _open_store(settings: Settings) -> Store:
     if store.state.meta("device_id") is None:
         store.state.set_meta("device_id", settings.device_id)
     return store
-
-
-def _close_store(store: Store) -> None:
-    store.close(clean=True)
 
 
 class _Mount:
@@ -185,7 +183,7 @@ class _Mount:
 
     async def _last_push(self) -> None:
         """What is not on the servers yet has a little time to get there; the rest goes with the next mount."""
-        if self.sync.pending() and self.sync.online:
+        if self.sync.pending() and self.sync.watch.online:
             try:
                 await self.sync.finish(self.settings.shutdown_timeout)
             except OaiofsError as error:

@@ -38,7 +38,7 @@ class Status:
         since = sync.pending_since()
         return {
             **self._account,
-            "online": bool(sync.online),
+            "online": bool(sync.watch.online),
             "pending": sync.pending(),
             "pending_since": None if since is None else datetime.fromtimestamp(since, UTC).isoformat(),
             "conflicts": len(records.conflicts(self._store.db)),
@@ -102,10 +102,10 @@ class Status:
     def _errors(self, shown: list[dict[str, Any]]) -> list[dict[str, str]]:
         sync = self._sync
         found = [{"name": one["name"], "message": one["error"]} for one in shown if one["error"]]
-        if not sync.online:
-            found.append({"message": str(sync.outage or "the server has not been reached yet")})
-        found += [{"message": text} for text in (sync.brake, sync.removal_brake) if text]
-        found += [{"what": "left out of the listing", "message": text} for text in sync.skipped]
+        if not sync.watch.online:
+            found.append({"message": str(sync.watch.outage or "the server has not been reached yet")})
+        found += [{"message": text} for text in (sync.watch.brake, sync.removal_brake) if text]
+        found += [{"what": "left out of the listing", "message": text} for text in sync.watch.skipped]
         found += [
             {"name": subject, "message": trouble.message}
             for subject, trouble in sync.trouble.items()

@@ -16,7 +16,7 @@ Stamp = NewType("Stamp", str)
 #: The object's name for all devices, made by its creator. Comes from other users: never use one as a path unchecked.
 OaioId = NewType("OaioId", str)
 
-Json: TypeAlias = "None | bool | int | float | str | list[Any] | dict[str, Any]"
+Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 #: An object's values as users see them: everything but the list of attached files.
 Values: TypeAlias = Mapping[str, Any]
 

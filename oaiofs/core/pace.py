@@ -48,7 +48,8 @@ def listing_brake(known: Collection[OaioId], listed: Collection[OaioId], *, conf
         return None
     return (
         f"The server no longer lists {missing} of {len(known)} objects. Nothing was removed here. "
-        "Check that server and account are the right ones; if those objects are really gone, confirm with `oaiofs sync --yes`."
+        "Check that server and account are the right ones; if those objects are really gone, "
+        "confirm with `oaiofs sync --yes`."
     )
 
 
@@ -61,7 +62,7 @@ def removal_brake(tombstones: int, known: int) -> str | None:
         return None
     return (
         f"{tombstones} of {known} objects were removed here, more than a handful. They are still on the server. "
-        "Run `oaiofs trash empty` to remove them there too, or `oaiofs trash restore NAME` to have them back."
+        "Run `oaiofs sync --yes` to remove them there too."
     )
 
 

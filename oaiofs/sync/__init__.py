@@ -11,7 +11,6 @@ Must not know FUSE, HTTP, or how a step is done (``transfer``). Times are second
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,7 +21,7 @@ from ..cache import apply, objects, records
 from ..cache.records import ObjectRecord
 from ..cache.store import ROOT_INO, Activity, Store
 from ..core import pace, plan
-from ..core.model import Listing, OaioId, Quota, RemoteObject, Right
+from ..core.model import OaioId, Quota, Right
 from ..core.plan import ObjectVerb
 from ..errors import (
     AccessDenied,
@@ -40,14 +39,14 @@ from ..errors import (
 )
 from ..remote.contract import OaioServer
 from ..transfer import Transfer
-from .sight import Seen, Sight
+from .sight import Seen
+from .watch import Rounds, Watch, jittered
 
 log = logging.getLogger(__name__)
 
 _PARALLEL = 4  # objects worked on at once
 _COALESCE = 0.05  # seconds in which doorbells are one
-_POLL_BACKOFF_CAP = 60.0
-_CHECKPOINT_BYTES = 16 << 20
+_BREATH = 0.5  # seconds before a step that a change here has overtaken is tried again
 _QUOTA_EVERY = 600.0
 _PATIENCE = 3  # failures of an object after which a waiting `oaiofs sync` gives up
 #: Rows with something that the servers do not know.
@@ -104,29 +103,18 @@ class Sync:
         self._server = server
         self._transfer = transfer
         self._announce = announce
-        self.online: bool | None = None  # None: not tried yet
-        self.outage: OaiofsError | None = None  # why not online
-        self.brake = ""  # why a listing is not obeyed, for the user
+        self.watch = Watch(store, server, pace_.poll, announce, self._ring)
         self.removal_brake = ""  # why removals here are not told to the server, for the user
-        self.skipped: tuple[str, ...] = ()  # what the last listing had to leave out
-        self.last_poll: float | None = None  # wall clock
         self.quota = Quota()
         self.trouble: dict[Subject, Trouble] = {}
         self.refused: dict[int, dict[str, str]] = {}  # object -> path -> why no storage host takes it
         self.busy: dict[Subject, ObjectVerb] = {}
-        self.seen = Sight()
+        self._not_before: dict[Subject, float] = {}  # steps that were overtaken by a change here
         self._bell = trio.Event()
-        self._poll_bell = trio.Event()
-        self._polled = trio.Event()
-        self._stepped = trio.Event()
-        self._hurry = False
-        self._confirmed = False  # the user's word that removals are meant
-        self._refused_listing: frozenset[OaioId] | None = None
+        self._plans = Rounds()
+        self._hurry = 0  # how many wait for everything to be sent at once
         store.doorbell = self.ring
-        transfer.downloads.offline = self._why_offline
-
-    def _why_offline(self) -> str:
-        return "" if self.online else str(self.outage or "the server has not been reached yet")
+        transfer.downloads.offline = self.watch.why_offline
 
     # -- doors ---------------------------------------------------------------------------------------------------
 
@@ -134,10 +122,13 @@ class Sync:
         """Something changed here."""
         self._bell.set()
 
+    def _ring(self) -> None:
+        self._bell.set()
+
     async def run(self) -> None:
         """All loops, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._poll_loop)
+            nursery.start_soon(self.watch.run)
             nursery.start_soon(self._plan_loop, nursery)
             nursery.start_soon(self._quota_loop)
 
@@ -148,32 +139,25 @@ class Sync:
         Refused where a brake holds, what keeps an object from being sent, or TimedOut; then the rest goes on in the
         background.
         """
-        self._hurry, self._confirmed = True, confirmed
+        self._hurry += 1
+        self.watch.confirmed = confirmed
         self.trouble.clear()
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout):
-                await self.poll_now()
+                await self.watch.now()
                 while True:
-                    self._stepped = trio.Event()
                     self._bell.set()
-                    await self._stepped.wait()
+                    await self._plans.next_whole()
                     if self._idle():
                         break
                     self._raise_trouble()
-                if self.brake or self.removal_brake:
-                    raise Refused(self.brake or self.removal_brake)
+                if self.watch.brake or self.removal_brake:
+                    raise Refused(self.watch.brake or self.removal_brake)
                 return
             raise TimedOut(f"after {timeout:g} s the changes of {self.pending()} objects are still to be sent")
         finally:
-            self._hurry = self._confirmed = False
-
-    async def poll_now(self) -> None:
-        """Look at the server at once. Raises what keeps it from being reached."""
-        self._polled = trio.Event()
-        self._poll_bell.set()
-        await self._polled.wait()
-        if self.outage is not None:
-            raise self.outage
+            self._hurry -= 1
+            self.watch.confirmed = False
 
     def _raise_trouble(self) -> None:
         for subject, trouble in self.trouble.items():
@@ -194,73 +178,9 @@ class Sync:
         found = self.store.db.execute(query).fetchone()[0]
         return None if found is None else float(found)
 
-    # -- poll ----------------------------------------------------------------------------------------------------
-
-    async def _poll_loop(self) -> None:
-        failures = 0
-        while True:
-            self._poll_bell = trio.Event()
-            failures = 0 if await self._poll() else failures + 1
-            self._polled.set()
-            self._bell.set()
-            wait = self.pace.poll
-            if failures:
-                wait = _jittered(pace.backoff(failures, cap=max(self.pace.poll, _POLL_BACKOFF_CAP)))
-            with trio.move_on_after(wait):
-                await self._poll_bell.wait()
-
-    async def _poll(self) -> bool:
-        self.seen.begin()
-        try:
-            if self.last_poll is None:
-                await self._server.current_stamp()
-            listing = await self._server.list_objects()
-        except OaiofsError as error:
-            if self.online is not False:
-                log.warning("offline: %s", error)
-            self.online, self.outage = False, error
-            return False
-        if self.online is False:
-            log.info("online again")
-        self.online, self.outage = True, None
-        self.last_poll = self.store.wall_clock()
-        self._observe(listing)
-        if self.store.state.wal_bytes() > _CHECKPOINT_BYTES:
-            await trio.to_thread.run_sync(self.store.state.checkpoint)
-        return True
-
-    def _observe(self, listing: Listing) -> None:
-        """Note what the listing says; what it leaves out is believed only where the brake lets it be."""
-        skipped = tuple(f"{one.what}: {one.why}" for one in listing.skipped)
-        for message in set(skipped) - set(self.skipped):
-            log.warning("left out of the listing: %s", message)
-        self.skipped = skipped
-        rows = self.store.db.execute("SELECT oaio_id, key, base_stamp FROM object WHERE oaio_id IS NOT NULL").fetchall()
-        agreed = {OaioId(oaio_id) for oaio_id, _, stamp in rows if stamp is not None}
-        self._brake(agreed, frozenset(one.oaio_id for one in listing.objects))
-        self.seen.take(listing, rows, complete=not listing.skipped and not self.brake)
-        for one in listing.objects:
-            self._follow_right(one)
-
-    def _brake(self, agreed: set[OaioId], listed: frozenset[OaioId]) -> None:
-        """Refuse to remove in masses; a server that says so again the next time means it."""
-        confirmed = self._confirmed or listed == self._refused_listing
-        self.brake = pace.listing_brake(agreed, listed, confirmed=confirmed) or ""
-        if self.brake:
-            log.warning("%s", self.brake)
-        self._refused_listing = listed if self.brake or confirmed else None
-
-    def _follow_right(self, remote: RemoteObject) -> None:
-        """A right that was given or taken is in force at once."""
-        key = self.seen.keys.get(remote.oaio_id)
-        head = None if key is None else self.store.heads.get(key)
-        if head is not None and head.right is not remote.right and remote.right.may_read:
-            self.store.update_object(head.key, right=remote.right)
-            self._announce(ROOT_INO, head.name)
-
     async def _quota_loop(self) -> None:
         while True:
-            if self.online:
+            if self.watch.online:
                 try:
                     self.quota = await self._transfer.quota()
                 except OaiofsError as error:
@@ -272,6 +192,7 @@ class Sync:
     async def _plan_loop(self, nursery: trio.Nursery) -> None:
         while True:
             self._bell = trio.Event()
+            self._plans.begin()
             wait = float("inf")
             for subject, verb, due in self._steps():
                 if due > 0:
@@ -281,21 +202,21 @@ class Sync:
                     nursery.start_soon(self._step, subject, verb)
                 else:
                     break
-            self._stepped.set()
+            self._plans.end()
             with trio.move_on_after(wait):
                 await self._bell.wait()
                 await trio.sleep(0 if self._hurry else _COALESCE)
 
     def _steps(self) -> Iterator[tuple[Subject, ObjectVerb, float]]:
         """What is to be done and not being done: (subject, verb, seconds until due)."""
-        if not self.online:
+        if not self.watch.online:
             return
         now = trio.current_time()
         for key in [row[0] for row in self.store.db.execute(f"SELECT key FROM object WHERE {_OPEN}")]:  # noqa: S608
             yield from self._step_of(key, now)
-        for key in list(self.seen.differing):
+        for key in list(self.watch.seen.differing):
             yield from self._step_of(key, now)
-        for oaio_id in list(self.seen.unknown):
+        for oaio_id in list(self.watch.seen.unknown):
             if oaio_id not in self.busy:
                 yield oaio_id, ObjectVerb.PULL, self._backoff_left(oaio_id, now)
 
@@ -303,7 +224,7 @@ class Sync:
         record = records.object_by(self.store.db, "key", key)
         if key in self.busy or record is None:
             return
-        verb = plan.plan_object(_state(record), self.seen.of(record))
+        verb = plan.plan_object(_state(record), self.watch.seen.of(record))
         if verb in _RESTING or (record.removed and self._braked(record)):
             self._rest(record, verb)
             return
@@ -312,7 +233,8 @@ class Sync:
 
     def _backoff_left(self, subject: Subject, now: float) -> float:
         trouble = self.trouble.get(subject)
-        return 0.0 if trouble is None else max(0.0, trouble.not_before - now)
+        not_before = max(self._not_before.get(subject, now), now if trouble is None else trouble.not_before)
+        return not_before - now
 
     def _quiet_left(self, record: ObjectRecord) -> float:
         if record.removed_at is not None:
@@ -328,11 +250,11 @@ class Sync:
             return False
         count = "SELECT count(*), sum(removed_at IS NOT NULL) FROM object WHERE base_stamp IS NOT NULL"
         known, removed = self.store.db.execute(count).fetchone()
-        self.removal_brake = "" if self._confirmed else pace.removal_brake(int(removed or 0), int(known)) or ""
+        self.removal_brake = "" if self.watch.confirmed else pace.removal_brake(int(removed or 0), int(known)) or ""
         return bool(self.removal_brake)
 
     def _rest(self, record: ObjectRecord, verb: ObjectVerb) -> None:
-        self.seen.differing.discard(record.key)
+        self.watch.seen.differing.discard(record.key)
         if verb is ObjectVerb.KEEP_ORPHAN and not record.orphan:
             log.warning("%s is gone from the server; its unsent changes are kept here", record.name)
             self.store.update_object(record.key, orphan=1)
@@ -347,17 +269,23 @@ class Sync:
             await self._do(subject, verb)
         except ChangedMeanwhile as error:
             log.debug("%s: %s", subject, error)
+            self._not_before[subject] = trio.current_time() + min(self.pace.quiet, _BREATH)
         except Conflict as error:
             log.info("%s: %s", subject, error)
             self._failed(subject, error)
-            self._poll_bell.set()
+            self.watch.soon()
         except (OaiofsError, OSError) as error:
             log.warning("%s of %s: %s", verb.value, subject, error)
             self._failed(subject, error)
             if isinstance(error, (Unreachable, Unauthorized)):
-                self._poll_bell.set()
+                self.watch.soon()
+        except Exception as error:
+            # A bug, shown by one object: the others, and what programs write, are not to suffer for it.
+            log.exception("unexpected error in %s of %s", verb.value, subject)
+            self._failed(subject, error)
         else:
             self.trouble.pop(subject, None)
+            self._not_before.pop(subject, None)
         finally:
             del self.busy[subject]
             self._bell.set()
@@ -365,7 +293,7 @@ class Sync:
     def _failed(self, subject: Subject, error: Exception) -> None:
         before = self.trouble.get(subject)
         failures = 1 + (before.failures if before else 0)
-        wait = _jittered(pace.backoff(failures))
+        wait = jittered(pace.backoff(failures))
         if isinstance(error, _PERMANENT):
             wait = _PERMANENT_WAIT
         elif isinstance(error, RateLimited) and error.retry_after is not None:
@@ -374,8 +302,9 @@ class Sync:
 
     async def _do(self, subject: Subject, verb: ObjectVerb) -> None:
         if not isinstance(subject, int):
-            await self._transfer.adopt(self.seen.moved[subject])
-            self.seen.done(subject)
+            if self.store.record_of_id(subject) is None:
+                await self._transfer.adopt(self.watch.seen.moved[subject])
+            self.watch.seen.done(subject)
             return
         record = self.store.record(subject)
         oaio_id = record.oaio_id
@@ -383,13 +312,13 @@ class Sync:
             case ObjectVerb.REGISTER | ObjectVerb.PUSH:
                 await self._push(record)
             case ObjectVerb.PULL | ObjectVerb.MERGE:
-                if oaio_id in self.seen.moved:
-                    await self._transfer.pull(subject, self.seen.moved[oaio_id])
-                    self.seen.done(oaio_id)
-                    self.seen.differing.discard(subject)
+                if oaio_id in self.watch.seen.moved:
+                    await self._transfer.pull(subject, self.watch.seen.moved[oaio_id])
+                    self.watch.seen.done(oaio_id)
+                    self.watch.seen.differing.discard(subject)
             case ObjectVerb.ADOPT_PENDING:
                 apply.rebase_on_pending(self.store, subject)
-                self.seen.differing.discard(subject)
+                self.watch.seen.differing.discard(subject)
             case ObjectVerb.LEAVE:
                 objects.leave(self.store, record, "no longer on the server")
                 self._gone(record)
@@ -400,7 +329,7 @@ class Sync:
         pushed = await self._transfer.push(record.key)
         after = self.store.record(record.key)
         if pushed.stamp is not None and after.oaio_id is not None:
-            self.seen.announced(after.oaio_id, record.key, Seen(pushed.stamp, after.right))
+            self.watch.seen.announced(after.oaio_id, record.key, Seen(pushed.stamp, after.right))
         self.refused[record.key] = pushed.refused
         if pushed.postponed:
             now = self.store.steady_clock()
@@ -415,11 +344,11 @@ class Sync:
             await self._server.subscribe(record.oaio_id, self._transfer.username, Right.NONE)
         self.store.delete_object(record.key)  # the trash keeps its files and a note
         self._gone(record)
-        if verb is ObjectVerb.RESURRECT and record.oaio_id in self.seen.moved:
-            self.seen.unknown.add(record.oaio_id)
+        if verb is ObjectVerb.RESURRECT and record.oaio_id in self.watch.seen.moved:
+            self.watch.seen.unknown.add(record.oaio_id)
 
     def _gone(self, record: ObjectRecord) -> None:
-        self.seen.forget(record)
+        self.watch.seen.forget(record)
         self.trouble.pop(record.key, None)
         self.refused.pop(record.key, None)
         if not record.removed:
@@ -431,7 +360,3 @@ def _state(record: ObjectRecord) -> plan.ObjectState:
         base=record.base_stamp, dirty=record.dirty, removed=record.removed, draft=record.draft is not None,
         right=record.right, pending=None if record.pending is None else record.pending.stamp,
     )  # fmt: skip
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.8, 1.2)

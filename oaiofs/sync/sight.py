@@ -40,10 +40,11 @@ class Sight:
     def begin(self) -> None:
         """A listing is being asked for."""
         self._epoch += 1
+        self._newer = {oaio_id: epoch for oaio_id, epoch in self._newer.items() if epoch >= self._epoch - 1}
 
     def take(self, listing: Listing, rows: list[tuple[OaioId, int, Stamp | None]], *, complete: bool) -> None:
         """The answer; *rows* are (id, number, agreed stamp) of all objects here."""
-        mine = {oaio_id for oaio_id, epoch in self._newer.items() if epoch >= self._epoch}
+        mine = self.better_known()
         self.keys = {oaio_id: key for oaio_id, key, _ in rows}
         agreed = {oaio_id: stamp for oaio_id, _, stamp in rows}
         kept = {oaio_id: seen for oaio_id, seen in self._seen.items() if oaio_id in mine}
@@ -55,6 +56,10 @@ class Sight:
         self.differing = {self.keys[oaio_id] for oaio_id in self.moved if oaio_id in self.keys}
         if complete:
             self.differing |= {key for oaio_id, key in self.keys.items() if oaio_id not in self._seen}
+
+    def better_known(self) -> set[OaioId]:
+        """Objects of which the answer that is coming knows less than this device."""
+        return {oaio_id for oaio_id, epoch in self._newer.items() if epoch >= self._epoch}
 
     def of(self, record: ObjectRecord) -> plan.Remote:
         """The observation of one object."""

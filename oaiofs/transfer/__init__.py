@@ -103,6 +103,8 @@ class Transfer:
         """Take over the version *remote*, merged with what changed here; what differs stays dirty."""
         files = await self.list_version(remote)
         await self._hash_changed(key)
+        if self.store.record(key).removed:
+            raise ChangedMeanwhile("the object was removed here while a new version of it came in")
         applied = apply.remote_version(self.store, key, remote, files, self._facts(key), self.device_id)
         for parent, name in applied.names:
             self._announce(parent, name)
@@ -110,8 +112,7 @@ class Transfer:
     async def adopt(self, remote: RemoteObject) -> None:
         """Show an object never seen here, once all of it is known: never empty, never half."""
         files = await self.list_version(remote)
-        known = self.store.record_of_id(remote.oaio_id)
-        head = objects.adopt(self.store, remote) if known is None else self.store.heads[known.key]
+        head = objects.adopt(self.store, remote)
         applied = apply.remote_version(self.store, head.key, remote, files, {}, self.device_id)
         for parent, name in applied.names | {(ROOT_INO, head.name)}:
             self._announce(parent, name)
@@ -209,13 +210,14 @@ class Transfer:
         listed = await host.list_tree(folder)
         if not _same_files(version.files, listed, unknown_is_same=True):
             raise Corrupt(f"the storage host did not keep the files of {record.name} as they were sent")
-        return {path: replace(version.files[path], mtime_ns=listed[path].mtime_ns) for path in version.files}
+        return {path: replace(fact, mtime_ns=listed[path].mtime_ns) for path, fact in version.files.items()}
 
     async def _announce_version(self, key: int, version: Version, base: FileSet) -> RemoteObject:
         record = self.store.record(key)
         outgoing = Outgoing(
             oaio_id=OaioId(record.oaio_id or ""), stamp=version.stamp, base=record.base_stamp or "",
-            values=version.values, file_paths=tuple(version.files), base_values=record.base_values, base_file_paths=tuple(base),
+            values=version.values, file_paths=tuple(version.files), base_values=record.base_values,
+            base_file_paths=tuple(base),
             csh_id=record.csh_id, right=record.right, dialect=record.dialect,
         )  # fmt: skip
         if record.base_stamp is None:

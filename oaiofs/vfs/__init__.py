@@ -231,6 +231,7 @@ class Vfs:
         if new in self.store.by_name:
             raise (DirectoryNotEmpty if replace else Exists)(f"another object is called {new}")
         objects.rename(self.store, head, new)
+        self._outlook.announce(head.ino, head.sidecar)  # it shows the new name, under a new inode
 
     # -- names below objects ---------------------------------------------------------------------------------
 

@@ -190,8 +190,8 @@ class OpenFiles:
         handle.unflushed = False
         self._count_down(self.store.unflushed, handle.ino)
         node = self.store.find_node(handle.ino)
-        if node is None:
-            return
+        if node is None or node.object not in self.store.heads:
+            return  # unlinked, or its object was removed
         if node.object in self.store.changes.objects:
             self.store.active(node.object)
         if self.store.is_sidecar(node):
