@@ -31,14 +31,14 @@ from typing import Any, TypeAlias
 
 import trio
 
-from . import errors
+from . import errors, mountinfo
 
 __all__ = ["Handler", "RunningMount", "call", "error_answer", "find", "resolve", "result", "running", "runtime_dir",
            "serve", "socket_path"]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-#: Does what a verb stands for. Gets the request's arguments; raises OaiofsError for the caller to see.
+#: Does what a verb stands for, given the request's arguments; raises OaiofsError for the caller to see.
 Handler: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 _MAX_REQUEST = 64 * 1024
@@ -96,20 +96,18 @@ def resolve(path: Path) -> Path:
     absolute = Path(os.path.abspath(path.expanduser()))
     folder = os.path.realpath(absolute.parent)
     named = Path(folder, absolute.name)
-    return Path(os.path.realpath(named)) if os.path.islink(named) else named
+    is_link = mountinfo.at(named) is None and os.path.islink(named)
+    return Path(os.path.realpath(named)) if is_link else named
 
 
 def socket_path(mountpoint: Path) -> Path:
-    """Where the mount at *mountpoint* listens. Raises ConfigError where that is too long for a socket's name."""
-    digest = hashlib.sha256(os.fsencode(resolve(mountpoint))).hexdigest()[:16]
+    """Where the mount at *mountpoint*, as ``resolve`` gives it, listens. Raises ConfigError where that is too long."""
+    # Not resolved here: the mount itself calls this, and would wait for itself if the path were looked at.
+    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16]
     path = runtime_dir() / f"{digest}.sock"
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH - len(".new"):
         raise errors.ConfigError(f"{path} is too long for a socket's name: set XDG_RUNTIME_DIR to a shorter folder.")
     return path
-
-
-def _record_path(path: Path) -> Path:
-    return path.with_suffix(".json")
 
 
 @contextlib.contextmanager
@@ -247,7 +245,7 @@ def _claim(mount: RunningMount, path: Path) -> socket.socket:
             listening.bind(os.fspath(fresh))
             fresh.chmod(0o600)
             listening.listen(64)
-            _write_record(_record_path(path), mount)
+            _write_record(path.with_suffix(".json"), mount)
             fresh.rename(path)
         except BaseException:
             listening.close()
@@ -256,7 +254,7 @@ def _claim(mount: RunningMount, path: Path) -> socket.socket:
 
 
 def _release(path: Path) -> None:
-    _record_path(path).unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import struct
+import sys
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,6 +116,7 @@ def _prepare(mountpoint: Path) -> None:
 
 def _explain(settings: config.Settings, data: Path, say: Callable[[str], None]) -> None:
     place = settings.mountpoint
+    oaiofs = "oaiofs" if shutil.which("oaiofs") else os.path.abspath(sys.argv[0])  # from a checkout: not in the PATH
     width = max(len(sample.name) for sample in (*SAMPLES, SHARED_SAMPLE))
     say(f"\n{place} is mounted. In it, as first made:")
     for sample in (*SAMPLES, SHARED_SAMPLE):
@@ -124,13 +127,13 @@ Try in another terminal:
   cat "{place}/{SAMPLES[0].name}/values.json"
   echo "buy milk" >> "{place}/{SAMPLES[0].name}/todo.txt"
   mkdir "{place}/my first object"
-  oaiofs status {place}
+  {oaiofs} status {place}
 and as {FRIEND}, for a second device:
   mkdir -p ~/oaio-{FRIEND}
-  oaiofs mount ~/oaio-{FRIEND} --server {settings.server} --user {FRIEND} --password-file {_password_file(data, FRIEND)}
+  {oaiofs} mount ~/oaio-{FRIEND} --server {settings.server} --user {FRIEND} --password-file {_password_file(data, FRIEND)}
 
 The server is at {settings.server}; everything is kept in {data}.
-Ctrl-C here, or `oaiofs umount {place}`, ends the demo.""")
+Ctrl-C here, or `{oaiofs} umount {place}`, ends the demo.""")
 
 
 def _password_file(data: Path, user: str) -> Path:

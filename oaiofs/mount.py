@@ -39,6 +39,7 @@ from .vfs import Identity, Outlook, Vfs
 log = logging.getLogger(__name__)
 
 _WRITE_BACK_TIMEOUT = 10.0
+_FIRST_LOOK_TIMEOUT = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,7 +57,7 @@ def _prepare_mountpoint(mountpoint: Path) -> None:
     mounted = mountinfo.at(mountpoint)
     if mounted is not None and mounted.is_oaiofs:
         try:
-            os.stat(mountpoint)
+            os.statvfs(mountpoint)  # stat alone the kernel answers from its memory, also for a dead one
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise
@@ -178,6 +179,9 @@ class _Mount:
 
     async def _say_ready(self, ready: Callable[[], None] | None) -> None:
         await trio.to_thread.run_sync(os.stat, self.settings.mountpoint, abandon_on_cancel=True)
+        if not self.vfs.store.heads:  # a new client root: whoever looks now should not see an empty folder
+            with trio.move_on_after(_FIRST_LOOK_TIMEOUT):
+                await self.sync.first_look()
         if ready is not None:
             ready()
 

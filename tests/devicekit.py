@@ -1,4 +1,4 @@
-"""Whole devices without FUSE, on the in-memory twins: real store, real vfs, real transfer and sync, time turned by hand.
+"""Whole devices without FUSE, on the in-memory twins: real store, vfs, transfer and sync, and time turned by hand.
 
 A ``World`` is the cloud that all devices of a test share, and its time. A ``Device`` is one client root with all that a
 mount has above it but the kernel. Time is trio's ``MockClock`` at rate 0: ``World.go_on`` jumps from one deadline to
@@ -382,7 +382,9 @@ class Device:
         self.hosts.faults.calls.clear()
 
 
-async def _in_world(clock: MockClock, folder: Path, checks_base: bool, test: Callable[[World], Awaitable[None]]) -> None:
+async def _in_world(
+    clock: MockClock, folder: Path, checks_base: bool, test: Callable[[World], Awaitable[None]]
+) -> None:
     """Run *test*; its devices are stopped after it. What it raises comes as it is, not in a group."""
     outcome: Outcome[None] | None = None
     async with trio.open_nursery() as nursery:
@@ -419,7 +421,7 @@ def _simulated(test: Callable[..., Awaitable[None]], *, checks_base: bool) -> Ca
     folder = inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY, annotation=Path)
     kwonly = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in others]
     run.__signature__ = inspect.Signature([folder, *kwonly])  # type: ignore[attr-defined]
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest is to see these fixtures, not the world
+    del run.__wrapped__  # pytest is to see these fixtures, not the world
     return run
 
 

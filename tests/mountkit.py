@@ -363,6 +363,11 @@ class Cloud:
     def share(self, remote: RemoteObject, user: str, right: Right) -> None:
         self.ask(lambda server: server.subscribe(remote.oaio_id, user, right))
 
+    def delete(self, name: str) -> None:
+        """Delete the object called *name* for all users."""
+        oaio_id = self.objects()[name].oaio_id
+        self.ask(lambda server: server.delete(oaio_id))
+
     def spoil(self, remote: RemoteObject, path: str, data: bytes) -> None:
         """Put other bytes under a stored file on the server's disk, behind the server's back."""
         [found] = self.server.data.glob(f"**/{remote.oaio_id}/{remote.stamp}/{path}")

@@ -163,7 +163,7 @@ async def test_sync_hands_its_timeout_over(home: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert str(home / "m") in done.stdout
         await oaiofs_async("sync")
-    assert heard == [{"timeout": 2.5}, {}]
+    assert heard == [{"timeout": 2.5, "yes": False}, {"yes": False}]
 
 
 async def test_status_as_text_and_as_one_object(home: Path) -> None:

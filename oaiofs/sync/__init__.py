@@ -159,6 +159,11 @@ class Sync:
             self._hurry -= 1
             self.watch.confirmed = False
 
+    async def first_look(self) -> None:
+        """Return once every object that the server lists is shown, or it can't be reached."""
+        while self.watch.online is None or (self.watch.online and self.watch.seen.unknown):
+            await self._plans.next_whole()
+
     def _raise_trouble(self) -> None:
         for subject, trouble in self.trouble.items():
             if trouble.failures > _PATIENCE or trouble.not_before - trio.current_time() > _PERMANENT_WAIT / 2:
@@ -339,7 +344,7 @@ class Sync:
     async def _bury(self, record: ObjectRecord, verb: ObjectVerb) -> None:
         """Carry out, or take back, a removal."""
         if verb is ObjectVerb.DELETE and record.oaio_id:
-            await self._server.delete(record.oaio_id)
+            await self._transfer.delete(record)
         elif verb is ObjectVerb.UNSUBSCRIBE and record.oaio_id:
             await self._server.subscribe(record.oaio_id, self._transfer.username, Right.NONE)
         self.store.delete_object(record.key)  # the trash keeps its files and a note

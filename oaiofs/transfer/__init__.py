@@ -77,7 +77,7 @@ class Transfer:
     async def _hash_changed(self, key: int) -> None:
         """Learn the content of every changed file that nobody is writing just now."""
         for node in list(self.store.attached(key).values()):
-            if not node.dirty or not node.local or self.store.unflushed[node.ino]:
+            if not node.dirty or not node.local or self._being_written(node.ino):
                 continue
             writes = self.store.writes[node.ino]
             self.store.marked.discard(node.ino)  # a write from now on is noted anew
@@ -88,6 +88,11 @@ class Transfer:
             except FileNotFoundError:
                 continue  # renamed or removed meanwhile: seen at the next look
             apply.hashed(self.store, node.ino, writes, status.st_size, md5, status.st_mtime_ns)
+
+    def _being_written(self, ino: int) -> bool:
+        """Whether a program has written and neither closed nor synced, nor paused for long: a part may be missing."""
+        last = self.store.changes.contents.get(ino, 0.0)
+        return self.store.unflushed[ino] > 0 and self.store.steady_clock() - last < self._longest_quiet
 
     def _facts(self, key: int) -> dict[str, FileFact]:
         """What is here, editors' own files too, for a merge: those being written count as changed."""
@@ -240,6 +245,13 @@ class Transfer:
         current = await self._listed(record)
         if current is not None and current.stamp != record.base_stamp:
             raise Conflict(f"{record.name} was changed elsewhere")
+
+    async def delete(self, record: ObjectRecord) -> None:
+        """Delete a registered object for all users. Raises Conflict when somebody changed it since it was agreed."""
+        current = await self._listed(record)
+        if record.oaio_id is None or current is None or current.stamp != record.base_stamp:
+            raise Conflict(f"{record.name} was changed elsewhere: look again before it is deleted")
+        await self.server.delete(record.oaio_id)
 
     async def _listed(self, record: ObjectRecord) -> RemoteObject | None:
         listing = await self.server.list_objects()

@@ -49,6 +49,8 @@ class OpenFiles:
         self._device_id = device_id
         self._handles: dict[int, Handle] = {}
         self._by_ino: dict[int, list[Handle]] = {}
+        self._mtimes: dict[int, int] = {}  # of written inodes: what the kernel shows, in nanoseconds
+        self._mtimes: dict[int, int] = {}  # inodes written since their last flush -> the mtime that the kernel shows
         self._next = 1
 
     # -- table -----------------------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ class OpenFiles:
             handle.descriptor = self._descriptor(node, writable)
         number = self._enter(handle)
         if flags & os.O_TRUNC and handle.descriptor is not None:
-            self._changing(handle, node)
+            self._changing(handle, handle.descriptor, node)
             os.ftruncate(handle.descriptor, 0)
         return number
 
@@ -142,18 +144,25 @@ class OpenFiles:
         if not handle.writable:
             raise AccessDenied("this file was not opened for writing")
         descriptor = await self._ready(handle)
-        self._changing(handle, self.store.find_node(handle.ino))
+        self._changing(handle, descriptor, self.store.find_node(handle.ino))
         if len(data) < _IN_THREAD:
             return _write_all(descriptor, data, offset)
         return await trio.to_thread.run_sync(_write_all, descriptor, data, offset)
 
-    def _changing(self, handle: Handle, node: Node | None) -> None:
+    def _changing(self, handle: Handle, descriptor: int, node: Node | None) -> None:
         """Before any byte changes the database knows that it may have."""
+        if handle.ino not in self._mtimes:
+            self._mtimes[handle.ino] = os.fstat(descriptor).st_mtime_ns
+        self._expect_flush(handle)
+        if node is not None:
+            tree.mark_written(self.store, node)
+
+    def _expect_flush(self, handle: Handle) -> None:
         if not handle.unflushed:
             handle.unflushed = True
             self.store.unflushed[handle.ino] += 1
-        if node is not None:
-            tree.mark_written(self.store, node)
+            if handle.descriptor is not None:
+                self._mtimes.setdefault(handle.ino, os.fstat(handle.descriptor).st_mtime_ns)
 
     async def truncate(self, ino: int, size: int, number: int | None) -> None:
         """Give the file another length, through handle *number* or, with None, by its inode."""
@@ -166,7 +175,7 @@ class OpenFiles:
         handle = self._handles[number] if number is not None else self._writer(ino)
         if handle is not None:
             descriptor = await self._ready(handle)
-            self._changing(handle, self.store.find_node(ino))
+            self._changing(handle, descriptor, self.store.find_node(ino))
             os.ftruncate(descriptor, size)
             return
         node = self.store.node(ino)
@@ -178,6 +187,11 @@ class OpenFiles:
     def _writer(self, ino: int) -> Handle | None:
         return next((h for h in self._by_ino.get(ino, ()) if h.writable), None)
 
+    def times_set(self, ino: int, mtime_ns: int) -> None:
+        """The kernel tells the mtime that it shows: with its write-back cache that is its own, not our disk's."""
+        if ino in self._mtimes:
+            self._mtimes[ino] = mtime_ns
+
     # -- the end of writing ----------------------------------------------------------------------------------
 
     def flush(self, number: int) -> None:
@@ -188,7 +202,9 @@ class OpenFiles:
         if not handle.unflushed:
             return
         handle.unflushed = False
+        self._keep_mtime(handle)
         self._count_down(self.store.unflushed, handle.ino)
+        self._keep_mtime(handle)
         node = self.store.find_node(handle.ino)
         if node is None or node.object not in self.store.heads:
             return  # unlinked, or its object was removed
@@ -196,6 +212,33 @@ class OpenFiles:
             self.store.active(node.object)
         if self.store.is_sidecar(node):
             self._judge(node, raising=True)
+
+    def _keep_mtime(self, handle: Handle) -> None:
+        """Have the file show the mtime that programs have seen.
+
+        The kernel sends its mtime before a flush, but not where a write fell into the same tick of its clock as the
+        mtime that it knew: then our own write left a later one here.
+        """
+        shown = self._mtimes.pop(handle.ino, None)
+        if shown is None or handle.descriptor is None:
+            return
+        now = os.fstat(handle.descriptor)
+        if now.st_mtime_ns != shown:
+            os.utime(handle.descriptor, ns=(now.st_atime_ns, shown))
+
+    def times_set(self, ino: int, mtime_ns: int) -> None:
+        """The kernel gave the inode this mtime."""
+        if ino in self._mtimes:
+            self._mtimes[ino] = mtime_ns
+
+    def _keep_mtime(self, handle: Handle) -> None:
+        """With its write-back cache the mtime is the kernel's: it sends a new one, or none within one clock tick."""
+        mtime_ns = self._mtimes.get(handle.ino)
+        if mtime_ns is None or handle.descriptor is None:
+            return
+        status = os.fstat(handle.descriptor)
+        if status.st_mtime_ns != mtime_ns:
+            os.utime(handle.descriptor, ns=(status.st_atime_ns, mtime_ns))
 
     def _judge(self, node: Node, *, raising: bool = False) -> None:
         head = self.store.heads[node.object]
@@ -215,6 +258,7 @@ class OpenFiles:
         handle = self._handles[number]
         if handle.descriptor is None:
             return
+        self._keep_mtime(handle)
         node = self.store.find_node(handle.ino)
         folder = None if node is None else os.path.dirname(self.store.absolute(node))
         state = self.store.state
@@ -226,7 +270,11 @@ class OpenFiles:
             state.sync_to_disk()
 
         await trio.to_thread.run_sync(all_of_it, handle.descriptor)
-        self._written(handle)
+        try:
+            self._written(handle)
+        except InvalidSidecar:
+            self._expect_flush(handle)  # emacs ignores EINVAL of fsync, as pipes give it, and goes by close's
+            raise
 
     def release(self, number: int) -> None:
         """The last close. Comes after close(2) returned: the name may already be another file's."""
@@ -245,6 +293,8 @@ class OpenFiles:
         finally:
             if handle.descriptor is not None:
                 os.close(handle.descriptor)
+            if not siblings:
+                self._mtimes.pop(handle.ino, None)
         if handle.writable and not self.store.writers[handle.ino]:
             self._last_writer_gone(handle.ino)
 

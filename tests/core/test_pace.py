@@ -81,4 +81,4 @@ def test_the_listing_brake_counts_what_is_missing_not_what_is_more() -> None:
 def test_removal_brake(removed: int, known: int, obeyed: bool) -> None:
     refusal = removal_brake(removed, known)
     assert (refusal is None) == obeyed
-    assert refusal is None or "trash empty" in refusal
+    assert refusal is None or "oaiofs sync --yes" in refusal

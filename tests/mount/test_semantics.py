@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from oaiofs.core import names
 from oaiofs.core.model import OLDEST_STAMP, OaioId, Outgoing, Right, Stamp
+from oaiofs.server import service
 from tests.mountkit import Account, Cloud, MountKit, MountMaker, mounting, needs_fuse, tree, wait_for, wait_same
 from tests.serverkit import ServerKit
 
@@ -70,7 +72,7 @@ def xattr(path: Path, name: str) -> str:
 def make_remote(cloud: Cloud, name: str, number: int = 0) -> OaioId:
     """An object that another client registered."""
     stamp = Stamp(str(int(OLDEST_STAMP) + 1000 + number))
-    oaio_id = OaioId(f"app⫻{name}﹫{number}⁄{stamp}")
+    oaio_id = names.make_oaio_id("app", cloud.account.user, "afar", {"_name": name}, (), stamp)
     made = Outgoing(oaio_id, stamp, "", {"_name": name, "number": number}, (), {}, (), "Digi")
     cloud.ask(lambda server: server.register(made))
     return oaio_id
@@ -249,11 +251,10 @@ def test_save_values_json(here: MountKit, cloud: Cloud) -> None:
     draft = '{\n  "_name": "settings",\n  "size": 1,,\n}\n'
     refused(errno.EINVAL, lambda: sidecar.write_text(draft))
     assert sidecar.read_text() == draft
-    assert "line 3" in xattr(place, "error")
+    assert "Line 3, column 13" in xattr(place, "error")
     shown = here.shown("settings")
     assert (shown["state"], shown["draft"]["line"], shown["draft"]["column"]) == ("draft", 3, 13)
-    assert "line 3" in here.oaiofs("status", place).stdout
-    assert "column 13" in here.oaiofs("status", place).stdout
+    assert "Line 3, column 13" in here.oaiofs("status", place).stdout
     here.sync()
     assert cloud.objects()["settings"] == before
     sidecar.write_text('{"_name": "settings", "size": 1}')
@@ -264,7 +265,7 @@ def test_save_values_json(here: MountKit, cloud: Cloud) -> None:
     temporary = place / "values.json.tmp"
     temporary.write_text("{bad")
     refused(errno.EINVAL, lambda: temporary.rename(sidecar))
-    assert (sidecar.read_text(), "line 1" in xattr(place, "error")) == ("{bad", True)
+    assert (sidecar.read_text(), "Line 1, column 2" in xattr(place, "error")) == ("{bad", True)
     temporary.write_text('{"_name": "settings", "size": 2}')
     temporary.rename(sidecar)
     refused(errno.ENODATA, lambda: xattr(place, "error"))
@@ -283,7 +284,9 @@ def test_delete_values_json(here: MountKit, cloud: Cloud) -> None:
     assert "values.json" in os.listdir(place)
 
 
-def test_an_object_disappears_from_the_server(here: MountKit, cloud: Cloud, new_mount: MountMaker, owner: Account) -> None:
+def test_an_object_disappears_from_the_server(
+    here: MountKit, cloud: Cloud, new_mount: MountMaker, owner: Account
+) -> None:
     make_object(here, "fading", a_txt="known to the server")
     make_object(here, "edited", a_txt="known to the server")
     patient = new_mount("patient", owner, quiet=60.0)
@@ -292,7 +295,7 @@ def test_an_object_disappears_from_the_server(here: MountKit, cloud: Cloud, new_
     patient.expect("edited is gone from the server", "changes of 1 objects go to the server")
     file.write_text("unpushed")
     for name in ("fading", "edited"):
-        cloud.ask(lambda server, name=name: server.delete(cloud.objects()[name].oaio_id))
+        cloud.delete(name)
     wait_for(lambda: "fading" not in os.listdir(patient.path))
     wait_for(lambda: "gone from the server" in patient.shown("edited")["error"])
     assert file.read_text() == "unpushed"
@@ -378,12 +381,14 @@ def test_editors_own_files(new_mount: MountMaker, cloud: Cloud, owner: Account) 
     assert cloud.stamps("desk") == versions
 
 
-def test_df_and_statfs(here: MountKit, cloud: Cloud) -> None:
-    quota = cloud.ask_storage(lambda host: host.quota())
-    assert quota.total > 0
-    room = wait_for(lambda: (found := os.statvfs(here.path)).f_blocks * found.f_frsize == quota.total and found)
-    assert abs((room.f_blocks - room.f_bfree) * room.f_frsize - quota.used) <= 64 << 20
-    assert room.f_namemax == 255
+def test_df_and_statfs(oaio_server: ServerKit, account: Account, new_mount: MountMaker, cloud: Cloud) -> None:
+    total = 64 << 20
+    service.add_storage(oaio_server.data, "Digi", account.user, "secret", "/", user=account.user, quota=total)
+    kit = new_mount()
+    wait_for(lambda: os.statvfs(kit.path).f_blocks * os.statvfs(kit.path).f_frsize == total)
+    room = os.statvfs(kit.path)
+    assert (room.f_bavail * room.f_frsize, room.f_namemax) == (total, 255)
+    assert shutil.disk_usage(kit.path).total == total
 
 
 def test_xattrs(here: MountKit, cloud: Cloud, owner: Account) -> None:
@@ -427,8 +432,7 @@ def test_own_files(here: MountKit, cloud: Cloud) -> None:
     assert {one["name"] for one in status["objects"] if one["pending"]} == {"told of"}
 
 
-def test_display_names(cloud: Cloud, remount: MountKit, oaio_server: ServerKit, new_mount: MountMaker) -> None:
-    account = Account(*oaio_server.fresh_user("twins"))
+def test_display_names(oaio_server: ServerKit, account: Account, new_mount: MountMaker) -> None:
     for number, name in enumerate(("twin", "twin", "a/b", "..", ".hidden", "ü" * 200)):
         make_remote(Cloud(oaio_server, account), name, number)
     kit = new_mount("namer", account)
