@@ -108,7 +108,7 @@ class World:
         """A device that has looked at the server."""
         made = self.device(name, user=user, pace=pace)
         made.start()
-        await self.quiet()
+        await self.go_on(0.2)
         return made
 
     # -- what is in the cloud ------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Device:
         await self.stop(clean=clean)
         self.open()
         self.start()
-        await self.world.quiet()
+        await self.world.go_on(0.2)
 
     def image(self, name: str) -> Device:
         """What a kill -9 at this very moment would leave, opened as the same device's next mount."""

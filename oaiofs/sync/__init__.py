@@ -229,12 +229,18 @@ class Sync:
         record = records.object_by(self.store.db, "key", key)
         if key in self.busy or record is None:
             return
-        verb = plan.plan_object(_state(record), self.watch.seen.of(record))
+        verb = plan.plan_object(self._state(record), self.watch.seen.of(record))
         if verb in _RESTING or (record.removed and self._braked(record)):
             self._rest(record, verb)
             return
         quiet = self._quiet_left(record) if verb in _PATIENT and not self._hurry else 0.0
         yield key, verb, max(quiet, self._backoff_left(key, now))
+
+    def _state(self, record: ObjectRecord) -> plan.ObjectState:
+        return plan.ObjectState(
+            base=record.base_stamp, dirty=record.dirty, removed=record.removed, draft=record.draft is not None,
+            right=record.right, pending=self.watch.seen.pending(record),
+        )  # fmt: skip
 
     def _backoff_left(self, subject: Subject, now: float) -> float:
         trouble = self.trouble.get(subject)

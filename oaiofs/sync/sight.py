@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..cache.records import ObjectRecord
-from ..core import plan
+from ..core import merge, plan
 from ..core.model import Listing, OaioId, RemoteObject, Right, Stamp
 
 
@@ -68,6 +68,15 @@ class Sight:
         if record.oaio_id in self._newer and self._newer[record.oaio_id] >= self._epoch:
             return self._seen.get(record.oaio_id, plan.UNKNOWN)
         return plan.observation(record.oaio_id, self._seen, complete=self._complete)
+
+    def pending(self, record: ObjectRecord) -> Stamp | None:
+        """The stamp that is pending, unless the server has something else under it: two clocks may agree."""
+        pending = record.pending
+        listed = None if record.oaio_id is None else self.moved.get(record.oaio_id)
+        if pending is None or listed is None or listed.stamp != pending.stamp:
+            return None if pending is None else pending.stamp
+        ours = merge.same(listed.values, pending.values) and set(listed.file_paths) == set(pending.files)
+        return pending.stamp if ours else None
 
     def announced(self, oaio_id: OaioId, key: int, seen: Seen) -> None:
         self._newer[oaio_id] = self._epoch

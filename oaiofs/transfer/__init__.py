@@ -11,10 +11,11 @@ found by comparing counters after every ``await``, never prevented by a lock.
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import trio
 
@@ -195,7 +196,11 @@ class Transfer:
 
     def _next_version(self, record: ObjectRecord, wanted: FileSet) -> Version:
         now = datetime.fromtimestamp(self.store.wall_clock(), UTC)
-        stamp = stamps.after(record.base_stamp or OLDEST_STAMP, now)
+        base = record.base_stamp or OLDEST_STAMP
+        if stamps.make(now) <= base:
+            # That clock was ahead of ours. Not just the next moment: every device with a right clock would take it.
+            now = stamps.to_datetime(base) + timedelta(microseconds=random.randint(1, 1_000_000))
+        stamp = stamps.after(base, now)
         version = Version(stamp, record.values, wanted)
         oaio_id = record.oaio_id or names.make_oaio_id(
             self.app_id, self.username, self.device_id, record.values, tuple(wanted), stamp
@@ -262,7 +267,9 @@ class Transfer:
         record = self.store.record(key)
         try:
             with trio.move_on_after(10, shield=True):
-                await self._remove_version(record, stamp)
+                current = await self._listed(record)
+                if current is None or current.stamp != stamp:  # else it is somebody's after all
+                    await self._remove_version(record, stamp)
                 self.store.update_object(key, pending=None)
         except RemoteError:
             return

@@ -345,7 +345,6 @@ class Vfs:
         times = (now.atime_ns if atime_ns is None else atime_ns, now.mtime_ns if mtime_ns is None else mtime_ns)
         os.utime(self._place(ino), ns=times, follow_symlinks=False)
         self.files.times_set(ino, times[1])
-        self.files.times_set(ino, times[1])
 
     async def truncate(self, ino: int, size: int, handle: int | None) -> None:
         if handle is None:

@@ -49,7 +49,6 @@ class OpenFiles:
         self._device_id = device_id
         self._handles: dict[int, Handle] = {}
         self._by_ino: dict[int, list[Handle]] = {}
-        self._mtimes: dict[int, int] = {}  # of written inodes: what the kernel shows, in nanoseconds
         self._mtimes: dict[int, int] = {}  # inodes written since their last flush -> the mtime that the kernel shows
         self._next = 1
 
@@ -161,8 +160,6 @@ class OpenFiles:
         if not handle.unflushed:
             handle.unflushed = True
             self.store.unflushed[handle.ino] += 1
-            if handle.descriptor is not None:
-                self._mtimes.setdefault(handle.ino, os.fstat(handle.descriptor).st_mtime_ns)
 
     async def truncate(self, ino: int, size: int, number: int | None) -> None:
         """Give the file another length, through handle *number* or, with None, by its inode."""
@@ -202,7 +199,6 @@ class OpenFiles:
         if not handle.unflushed:
             return
         handle.unflushed = False
-        self._keep_mtime(handle)
         self._count_down(self.store.unflushed, handle.ino)
         self._keep_mtime(handle)
         node = self.store.find_node(handle.ino)
@@ -226,20 +222,6 @@ class OpenFiles:
         if now.st_mtime_ns != shown:
             os.utime(handle.descriptor, ns=(now.st_atime_ns, shown))
 
-    def times_set(self, ino: int, mtime_ns: int) -> None:
-        """The kernel gave the inode this mtime."""
-        if ino in self._mtimes:
-            self._mtimes[ino] = mtime_ns
-
-    def _keep_mtime(self, handle: Handle) -> None:
-        """With its write-back cache the mtime is the kernel's: it sends a new one, or none within one clock tick."""
-        mtime_ns = self._mtimes.get(handle.ino)
-        if mtime_ns is None or handle.descriptor is None:
-            return
-        status = os.fstat(handle.descriptor)
-        if status.st_mtime_ns != mtime_ns:
-            os.utime(handle.descriptor, ns=(status.st_atime_ns, mtime_ns))
-
     def _judge(self, node: Node, *, raising: bool = False) -> None:
         head = self.store.heads[node.object]
         try:
@@ -258,7 +240,6 @@ class OpenFiles:
         handle = self._handles[number]
         if handle.descriptor is None:
             return
-        self._keep_mtime(handle)
         node = self.store.find_node(handle.ino)
         folder = None if node is None else os.path.dirname(self.store.absolute(node))
         state = self.store.state
@@ -293,8 +274,6 @@ class OpenFiles:
         finally:
             if handle.descriptor is not None:
                 os.close(handle.descriptor)
-            if not siblings:
-                self._mtimes.pop(handle.ino, None)
         if handle.writable and not self.store.writers[handle.ino]:
             self._last_writer_gone(handle.ino)
 

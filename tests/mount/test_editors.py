@@ -49,7 +49,7 @@ Save = Callable[[Path, str, str, Path], Saved]
 
 @dataclass(frozen=True)
 class Editor:
-    """A way to save. *tells* errors to the user; *restores* the old file after one; *backup* is left beside the file."""
+    """A way to save: it *tells* errors, *restores* the old file after one, leaves a *backup* beside the file."""
 
     name: str
     program: str

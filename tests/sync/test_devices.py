@@ -29,9 +29,10 @@ from tests.devicekit import USER, Device, World, simulate
 OBJECTS = ("A", "B")
 PATHS = ("f", "g", "d/h")
 KEYS = ("k", "l")
-CALLS = ("register", "upload", "list_objects", "list_tree", "put", "copy", "get", "remove", "delete", "current_stamp")
+SERVER_CALLS = ("register", "upload", "list_objects", "delete", "current_stamp")
+CALLS = (*SERVER_CALLS, "list_tree", "put", "copy", "get", "remove")
 SETTINGS = settings(
-    max_examples=int(os.environ.get("OAIOFS_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("OAIOFS_EXAMPLES", "30")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     print_blob=True,
@@ -207,7 +208,8 @@ class Story:
                 assert {path: file.content.decode() for path, file in stored.items()} == files, device.name
                 assert sorted(remote.file_paths) == sorted(files)
         assert self.alive <= found, "these edits are lost"
-        assert self.world.strays() == set()
+        # What was begun for an object that somebody deleted stays, as its versions do: stored files are never cleared.
+        assert {one for one in self.world.strays() if one.rpartition("/")[0] in listed} == set()
 
 
 def ops(names: tuple[str, ...] = OBJECTS, *, deleting: bool = True) -> st.SearchStrategy[Any]:
@@ -246,7 +248,7 @@ async def tell(story: Story, steps: list[tuple[Any, ...]]) -> None:
         elif verb == "let_go":
             story.let_go(device)
         elif verb == "fault":
-            faults = device.server.faults if rest[0] in ("register", "upload", "list_objects", "delete", "current_stamp") else device.hosts.faults
+            faults = device.server.faults if rest[0] in SERVER_CALLS else device.hosts.faults
             if rest[1]:
                 faults.drop_answer(rest[0])
             else:
@@ -285,3 +287,44 @@ def test_two_devices(steps: list[tuple[Any, ...]]) -> None:
 @given(ops())
 def test_three_devices_that_also_remove_objects(steps: list[tuple[Any, ...]]) -> None:
     play(3, steps)
+
+
+@SETTINGS
+@given(ops(deleting=False))
+def test_on_a_server_that_takes_the_last_writer(steps: list[tuple[Any, ...]]) -> None:
+    play(2, steps, checks_base=False)
+
+
+@SETTINGS
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(("write", "save", "value", "delete", "offline", "online", "wait"))),
+        max_size=25,
+    )
+)
+def test_who_keeps_to_their_own_files_and_values_never_meets_a_conflict(steps: list[tuple[int, str]]) -> None:
+    async def run(world: World) -> None:
+        devices = [await world.syncing("d0"), await world.syncing("d1")]
+        story = Story(world, devices)
+        await story.make(devices[0], "A")
+        await world.go_on(14)
+        for number, verb in steps:
+            device = devices[number]
+            match verb:
+                case "write" | "save":
+                    await story.write(device, f"A/file of {number}", careful=verb == "save")
+                case "value":
+                    await story.set_value(device, "A", f"key of {number}")
+                case "delete":
+                    await story.delete(device, f"A/file of {number}")
+                case "wait":
+                    await world.go_on(3)
+                case _:
+                    device.offline = verb == "offline"
+        await story.converge()
+        await story.check()
+        assert [device.conflicts() for device in devices] == [[], []]
+        assert devices[0].names() == ["A"]
+
+    with tempfile.TemporaryDirectory() as folder:
+        simulate(Path(folder), run)

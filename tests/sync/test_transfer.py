@@ -1,0 +1,497 @@
+"""How versions travel: what a push sends, what a lost answer does, and downloads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+import trio
+
+from oaiofs import errors
+from oaiofs.cache.workdir import md5_of
+from oaiofs.core.model import Right
+from oaiofs.errors import OaiofsError
+from tests.devicekit import Device, World, share, simulated, simulated_foreign
+
+PUSH_CALLS = ("register", "upload", "list_objects", "list_tree", "put", "copy", "remove", "storage_account")
+
+
+async def two_with_notes(world: World) -> tuple[Device, Device]:
+    """Two devices that both have the object Notes with two files, downloaded."""
+    one, two = await world.syncing("one"), await world.syncing("two")
+    one.mkdir("Notes")
+    await one.write("Notes/a.txt", b"first")
+    await one.write("Notes/b.txt", b"second")
+    await one.set_value("Notes", "n", 1)
+    await world.go_on(14)
+    assert await two.files("Notes") == {"a.txt": b"first", "b.txt": b"second"}
+    one.forget_calls()
+    two.forget_calls()
+    return one, two
+
+
+# ---------------------------------------------------------------------------------------- what is sent
+
+
+@simulated
+async def test_a_changed_file_is_the_only_one_sent(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await one.write("Notes/a.txt", b"changed")
+    await world.go_on(14)
+    assert one.calls["put"] == 1
+    assert world.stored("Notes") == {"a.txt": b"changed", "b.txt": b"second"}
+    assert world.versions("Notes") == 2
+    assert two.calls["get"] == 0, "nobody has opened it yet"
+    assert await two.read("Notes/a.txt") == b"changed"
+
+
+@simulated
+async def test_a_changed_value_sends_no_file(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await one.set_value("Notes", "n", 2)
+    await world.go_on(14)
+    assert one.calls["put"] == 0
+    assert world.stored("Notes") == {"a.txt": b"first", "b.txt": b"second"}
+    assert (await two.values("Notes"))["n"] == 2
+    assert await two.files("Notes") == {"a.txt": b"first", "b.txt": b"second"}
+    assert two.calls["get"] == 0
+
+
+@simulated
+async def test_a_renamed_file_is_neither_sent_nor_fetched(world: World) -> None:
+    one, two = await two_with_notes(world)
+    one.mkdir("Notes/old")
+    await one.rename("Notes/a.txt", "Notes/old/c.txt")
+    await world.go_on(14)
+    assert one.calls["put"] == 0
+    assert one.calls["copy"] > 0
+    assert world.stored("Notes") == {"old/c.txt": b"first", "b.txt": b"second"}
+    assert await two.files("Notes") == {"old/c.txt": b"first", "b.txt": b"second"}
+    assert two.calls["get"] == 0
+
+
+@simulated
+async def test_a_renamed_placeholder_keeps_its_bytes_on_the_servers(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    three = await world.syncing("three")
+    await three.rename("Notes/a.txt", "Notes/z.txt")
+    await world.go_on(14)
+    assert (three.calls["put"], three.calls["get"]) == (0, 0)
+    assert world.stored("Notes") == {"z.txt": b"first", "b.txt": b"second"}
+    assert await three.read("Notes/z.txt") == b"first"
+    assert await one.read("Notes/z.txt") == b"first"
+
+
+@simulated
+async def test_a_touch_and_equal_bytes_make_no_version(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    await one.write("Notes/a.txt", b"first")
+    await one.save("Notes/b.txt", b"second")
+    one.vfs.set_times(one.ino("Notes/a.txt"), 5, 5)
+    await one.write("Notes/values.json", await one.read("Notes/values.json"))
+    await world.go_on(14)
+    assert world.versions("Notes") == 1
+    assert one.sync.pending() == 0
+    assert one.calls["upload"] == one.calls["put"] == 0
+
+
+@simulated
+async def test_the_files_own_time_goes_along(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await one.write("Notes/a.txt", b"changed")
+    when = 1_700_000_000_123_000_000
+    one.vfs.set_times(one.ino("Notes/a.txt"), None, when)
+    await world.go_on(14)
+    assert two.vfs.getattr(two.ino("Notes/a.txt")).mtime_ns == when
+    assert one.vfs.getattr(one.ino("Notes/a.txt")).mtime_ns == when
+
+
+@simulated
+async def test_editors_own_files_stay_here(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    await one.write("Notes/.a.txt.swp", b"vim")
+    await one.write("Notes/a.txt~", b"backup")
+    await world.go_on(14)
+    assert world.versions("Notes") == 1
+    assert one.sync.pending() == 0
+    assert await one.read("Notes/.a.txt.swp") == b"vim"
+
+
+@simulated
+async def test_a_base_that_was_removed_behind_our_back_is_sent_again(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    remote = world.announced("Notes")
+    world.storage.remove(f"{remote.oaio_id}/{remote.stamp}")
+    await one.write("Notes/a.txt", b"changed")
+    await world.go_on(14)
+    assert world.stored("Notes") == {"a.txt": b"changed", "b.txt": b"second"}
+
+
+@simulated
+async def test_names_that_no_storage_host_takes_are_reported_and_the_rest_goes(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    await one.write("Notes/bad:name", b"x")
+    await one.write("Notes/a.txt", b"changed")
+    await world.go_on(14)
+    assert world.stored("Notes") == {"a.txt": b"changed", "b.txt": b"second"}
+    assert "bad:name" in " ".join(one.sync.refused[one.record("Notes").key])
+    assert await one.read("Notes/bad:name") == b"x"
+
+
+@simulated
+async def test_a_storage_that_keeps_other_bytes_is_not_announced(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    one.hosts.faults.hashes = "wrong"
+    await one.write("Notes/a.txt", b"changed")
+    await world.go_on(14)
+    assert world.versions("Notes") == 1
+    assert one.sync.pending() == 1
+    one.hosts.faults.hashes = "right"
+    await world.go_on(60)
+    assert world.stored("Notes") == {"a.txt": b"changed", "b.txt": b"second"}
+    assert world.strays() == set()
+
+
+# ---------------------------------------------------------------------------------------- settle by compare-and-set
+
+
+@simulated
+async def test_a_write_during_the_upload_stays_dirty_and_follows(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    await one.write("Notes/a.txt", b"third")
+    one.hosts.faults.latency = 5.0
+    await world.go_on(2.06)
+    assert one.state("Notes") == "pushing"
+    await one.write("Notes/b.txt", b"fourth")
+    one.hosts.faults.latency = 0.0
+    await world.go_on(40)
+    assert world.stored("Notes") == {"a.txt": b"third", "b.txt": b"fourth"}
+    assert world.versions("Notes") == 3
+    assert one.sync.pending() == 0
+
+
+@simulated
+async def test_a_value_saved_during_the_upload_follows(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await one.set_value("Notes", "n", 2)
+    one.server.faults.latency = 3.0
+    await world.go_on(2.06)
+    assert one.state("Notes") == "pushing"
+    await one.set_value("Notes", "n", 3)
+    one.server.faults.latency = 0.0
+    await world.go_on(40)
+    assert world.announced("Notes").values["n"] == 3
+    assert (await two.values("Notes"))["n"] == 3
+    assert one.conflicts() == two.conflicts() == []
+
+
+@simulated
+async def test_only_a_state_that_the_file_really_had_goes_out(world: World) -> None:
+    """A file that changes between its hashing and its snapshot is not announced under the old hash."""
+    one, _ = await two_with_notes(world)
+    await one.write("Notes/a.txt", b"third")
+    one.hosts.faults.latency = 5.0
+    await world.go_on(2.06)
+    await one.write("Notes/a.txt", b"fifth")
+    await world.go_on(120)
+    contents = {
+        world.storage.files[f"{entry.oaio_id}/{entry.stamp}/a.txt"].content
+        for entry in world.cloud.log
+        if entry.action in ("register", "upload")
+    }
+    assert contents <= {b"first", b"third", b"fifth"}
+    assert world.stored("Notes")["a.txt"] == b"fifth"
+    assert world.strays() == set()
+
+
+# ---------------------------------------------------------------------------------------- lost answers and failures
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "refused"])
+@pytest.mark.parametrize("call", PUSH_CALLS)
+@pytest.mark.parametrize("new", [True, False], ids=["new", "changed"])
+@simulated
+async def test_a_failed_call_neither_doubles_nor_loses(world: World, call: str, lost: bool, new: bool) -> None:
+    if new:
+        one, two = await world.syncing("one"), await world.syncing("two")
+        one.mkdir("Notes")
+        before = 0
+    else:
+        one, two = await two_with_notes(world)
+        before = world.versions("Notes")
+    await one.write("Notes/a.txt", b"changed")
+    await one.write("Notes/b.txt", b"also")
+    for faults in (one.server.faults, one.hosts.faults):
+        if lost:
+            faults.drop_answer(call)
+        else:
+            faults.fail(call, errors.ServerFault("it stumbles"))
+    await world.go_on(120)
+    assert one.names() == two.names() == ["Notes"]
+    assert world.stored("Notes") == {"a.txt": b"changed", "b.txt": b"also"}
+    assert await one.files("Notes") == await two.files("Notes") == {"a.txt": b"changed", "b.txt": b"also"}
+    assert world.versions("Notes") == before + 1
+    assert one.sync.pending() == 0
+    assert one.conflicts() == two.conflicts() == []
+    assert world.strays() == set()
+
+
+@pytest.mark.parametrize("call", ["register", "upload", "put", "list_tree"])
+@simulated
+async def test_a_device_killed_in_the_middle_of_a_call_finishes_it_next_time(world: World, call: str) -> None:
+    one, two = await two_with_notes(world)
+    if call == "register":
+        one.mkdir("More")
+        await one.write("More/c.txt", b"changed")
+    name, path = ("More", "c.txt") if call == "register" else ("Notes", "a.txt")
+    await one.write(f"{name}/{path}", b"changed")
+    for faults in (one.server.faults, one.hosts.faults):
+        faults.drop_answer(call)
+    await world.go_on(2.06)  # takes effect, and nobody hears of it
+    again = one.image("after the kill")
+    await one.stop()
+    assert again.sync.pending() == 1
+    again.start()
+    await world.go_on(60)
+    assert world.stored(name)[path] == b"changed"
+    assert await two.read(f"{name}/{path}") == b"changed"
+    assert world.versions(name) == (1 if name == "More" else 2)
+    assert world.strays() == set()
+    assert again.conflicts() == two.conflicts() == []
+
+
+# ---------------------------------------------------------------------------------------- conflicts on the server
+
+
+@simulated
+async def test_a_conflict_is_merged_and_sent_again(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await one.write("Notes/a.txt", b"of one")
+    await two.write("Notes/b.txt", b"of two")
+    await world.go_on(60)
+    assert one.calls["upload"] + two.calls["upload"] == 3, "one of them was refused"
+    expected = {"a.txt": b"of one", "b.txt": b"of two"}
+    assert world.stored("Notes") == expected
+    assert await one.files("Notes") == await two.files("Notes") == expected
+    assert one.conflicts() == two.conflicts() == []
+    assert world.strays() == set()
+
+
+@simulated_foreign
+async def test_a_version_announced_between_check_and_announcement_is_merged(world: World) -> None:
+    """On a server that takes the last writer: two devices announce at the same moment."""
+    one, two = await two_with_notes(world)
+    await one.set_value("Notes", "of one", 1)
+    await two.set_value("Notes", "of two", 2)
+    one.server.faults.latency = two.server.faults.latency = 0.5
+    await world.go_on(120)
+    expected = {"_name": "Notes", "n": 1, "of one": 1, "of two": 2}
+    assert world.announced("Notes").values == expected
+    assert await one.values("Notes") == await two.values("Notes") == expected
+    assert world.strays() == set()
+
+
+@simulated_foreign
+async def test_a_foreign_server_is_looked_at_before_it_is_overwritten(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await one.set_value("Notes", "of one", 1)
+    await world.go_on(2.06)
+    await two.set_value("Notes", "of two", 2)
+    await world.go_on(40)
+    values = [dict(entry.wire["client_values"]) for entry in world.cloud.log if entry.action == "upload"]
+    assert all("of one" in announced for announced in values), "it was never overwritten"
+    assert world.announced("Notes").values["of two"] == 2
+
+
+@pytest.mark.parametrize("skew", [30.0, 0.0, -30.0])
+@simulated
+async def test_clocks_that_differ_make_no_two_versions_of_one_stamp(world: World, skew: float) -> None:
+    """A base from the future leaves two other devices with the same next moment after it."""
+    one, two = await two_with_notes(world)
+    three = await world.syncing("three")
+    one.skew = skew
+    await one.write("Notes/a.txt", b"ahead")
+    await world.go_on(14)
+    await two.write("Notes/a.txt", b"of two")
+    await three.write("Notes/b.txt", b"of three")
+    await world.go_on(60)
+    expected = {"a.txt": b"of two", "b.txt": b"of three"}
+    assert world.stored("Notes") == expected
+    for device in (one, two, three):
+        assert await device.files("Notes") == expected
+        assert device.conflicts() == []
+    assert world.strays() == set()
+
+
+@simulated
+async def test_a_version_of_another_device_under_our_stamp_is_never_taken_for_ours(world: World) -> None:
+    """What is pending here was not announced, but somebody else's version has its stamp by chance."""
+    one, two = await two_with_notes(world)
+    one.offline = True
+    await one.set_value("Notes", "of one", 1)
+    await world.go_on(5)
+    await two.set_value("Notes", "of two", 2)
+    await world.go_on(5)
+    record = one.record("Notes")
+    theirs = world.announced("Notes")
+    pending = replace(two.transfer._next_version(record, {}), stamp=theirs.stamp)
+    one.store.update_object(record.key, pending=replace(pending, values=record.values))
+    one.offline = False
+    await world.go_on(120)
+    assert world.announced("Notes").values == {"_name": "Notes", "n": 1, "of one": 1, "of two": 2}
+
+
+# ---------------------------------------------------------------------------------------- downloads
+
+
+@simulated
+async def test_many_readers_share_one_download(world: World) -> None:
+    await two_with_notes(world)
+    three = await world.syncing("three")
+    three.hosts.faults.latency = 1.0
+    found: list[bytes] = []
+
+    async def read() -> None:
+        found.append(await three.read("Notes/a.txt"))
+
+    async def all_of_them() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(read)
+
+    await world.during(all_of_them)
+    assert found == [b"first"] * 5
+    assert three.calls["get"] == 1
+
+
+@simulated
+async def test_who_gives_up_does_not_end_the_download(world: World) -> None:
+    await two_with_notes(world)
+    three = await world.syncing("three")
+    three.hosts.faults.latency = 1.0
+
+    async def impatient() -> None:
+        with trio.move_on_after(0.5) as scope:
+            await three.read("Notes/a.txt")
+        assert scope.cancelled_caught
+
+    await world.during(impatient)
+    await world.go_on(2)
+    three.offline = True
+    assert await three.read("Notes/a.txt") == b"first"
+
+
+@simulated
+async def test_a_file_that_is_not_here_is_refused_at_once_offline(world: World) -> None:
+    await two_with_notes(world)
+    three = await world.syncing("three")
+    three.offline = True
+    await world.go_on(14)
+    with pytest.raises(errors.Unreachable, match=r"a\.txt is not on this machine yet"):
+        await three.read("Notes/a.txt")
+    assert three.calls["get"] == 0
+    three.offline = False
+    await world.go_on(120)
+    assert await three.read("Notes/a.txt") == b"first"
+
+
+@simulated
+async def test_bytes_that_fail_their_checksum_never_show(world: World) -> None:
+    await two_with_notes(world)
+    three = await world.syncing("three")
+    three.hosts.faults.flipped = True
+    with pytest.raises(errors.Corrupt):
+        await three.read("Notes/a.txt")
+    three.hosts.faults.flipped, three.hosts.faults.cut_after = False, 2
+    with pytest.raises(OaiofsError):
+        await three.read("Notes/a.txt")
+    three.hosts.faults.cut_after = None
+    assert await three.read("Notes/a.txt") == b"first"
+    assert os.listdir(three.root / "staging") == []
+
+
+@simulated
+async def test_a_file_replaced_while_it_is_downloaded_is_not_mixed_up(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    three = await world.syncing("three")
+    ino = three.ino("Notes/a.txt")
+    three.hosts.faults.latency = 30.0
+
+    async def read() -> None:
+        with pytest.raises(errors.Stale):
+            await three.vfs.open(ino, os.O_RDONLY)
+
+    async def replaced() -> None:
+        await trio.sleep(0.1)
+        three.hosts.faults.latency = 0.0  # for all but the call that waits
+        await one.write("Notes/a.txt", b"newer")
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(replaced)
+
+    await world.during(both)
+    assert await three.read("Notes/a.txt") == b"newer"
+    assert three.ino("Notes/a.txt") != ino
+    assert os.listdir(three.root / "staging") == []
+
+
+@simulated
+async def test_a_placeholder_renamed_while_it_is_downloaded_gets_its_bytes(world: World) -> None:
+    await two_with_notes(world)
+    three = await world.syncing("three")
+    three.hosts.faults.latency = 1.0
+
+    async def read() -> None:
+        handle = await three.vfs.open(three.ino("Notes/a.txt"), os.O_RDONLY)
+        assert await three.vfs.files.read(handle, 0, 100) == b"first"
+        three.close_file(handle)
+
+    async def rename() -> None:
+        await trio.sleep(0.5)
+        await three.rename("Notes/a.txt", "Notes/z.txt")
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(rename)
+
+    await world.during(both)
+    assert await three.read("Notes/z.txt") == b"first"
+
+
+@simulated
+async def test_a_download_leaves_the_object_clean_and_its_inode_alone(world: World) -> None:
+    await two_with_notes(world)
+    three = await world.syncing("three")
+    assert three.state("Notes") == "online-only"
+    before = three.vfs.getattr(three.ino("Notes/a.txt"))
+    await three.read("Notes/a.txt")
+    after = three.vfs.getattr(three.ino("Notes/a.txt"))
+    assert (before.ino, before.size, before.mtime_ns) == (after.ino, after.size, after.mtime_ns)
+    assert three.sync.pending() == 0
+    assert three.state("Notes") == "synced"
+    node = three.store.node(after.ino)
+    assert md5_of(three.store.absolute(node)) == node.md5
+
+
+@simulated
+async def test_emptying_a_placeholder_downloads_nothing(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    three = await world.syncing("three")
+    await three.write("Notes/a.txt", b"anew")
+    assert three.calls["get"] == 0
+    await world.go_on(14)
+    assert await one.read("Notes/a.txt") == b"anew"
+
+
+@simulated
+async def test_a_read_only_object_is_shown_and_not_written(world: World) -> None:
+    await two_with_notes(world)
+    share(world, "Notes", "bob", Right.READ)
+    bob = await world.syncing("bobs", user="bob")
+    assert await bob.read("Notes/a.txt") == b"first"
+    with pytest.raises(errors.AccessDenied):
+        await bob.write("Notes/a.txt", b"no")
