@@ -130,7 +130,8 @@ Try in another terminal:
   {oaiofs} status {place}
 and as {FRIEND}, for a second device:
   mkdir -p ~/oaio-{FRIEND}
-  {oaiofs} mount ~/oaio-{FRIEND} --server {settings.server} --user {FRIEND} --password-file {_password_file(data, FRIEND)}
+  {oaiofs} mount ~/oaio-{FRIEND} --server {settings.server} --user {FRIEND} \\
+    --password-file {_password_file(data, FRIEND)}
 
 The server is at {settings.server}; everything is kept in {data}.
 Ctrl-C here, or `{oaiofs} umount {place}`, ends the demo.""")

@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import pyfuse3
-import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -81,7 +80,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.vfs = vfs
         self.faults = 0
-        self._listings: dict[int, list[tuple[int, str]]] = {}
+        self._listings: dict[int, tuple[int, list[tuple[int, str]]]] = {}
         self._next_listing = 1
 
     # -- names -----------------------------------------------------------------------------------------------
@@ -225,12 +224,12 @@ class Operations(pyfuse3.Operations):
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         handle = self._next_listing
         self._next_listing += 1
-        self._listings[handle] = self.vfs.entries(inode)
+        self._listings[handle] = (inode, self.vfs.entries(inode))
         return FileHandleT(handle)
 
     @_answered
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        listing = self._listings[fh]
+        _, listing = self._listings[fh]
         for index in range(start_id, len(listing)):
             ino, name = listing[index]
             try:
@@ -246,7 +245,7 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        await trio.to_thread.run_sync(self.vfs.store.state.sync_to_disk)
+        await self.vfs.sync_folder(self._listings[fh][0])
 
     # -- files -----------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from . import control, fuse, mountinfo
 from .cache.recover import recover
 from .cache.store import Store
 from .config import Settings
-from .errors import Busy, ConfigError, OaiofsError, UsageError
+from .errors import Busy, ConfigError, OaiofsError, Unauthorized, UsageError
 from .remote.oaio import HttpOaioServer
 from .status import Status
 from .sync import Pace, Sync
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _WRITE_BACK_TIMEOUT = 10.0
 _FIRST_LOOK_TIMEOUT = 5.0
+_FIRST_CONTACT_TIMEOUT = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -47,7 +48,7 @@ def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
     """Mount and serve until the mount is taken away; *ready* is called when it answers.
 
     Raises UsageError for a mountpoint that can't be used, Busy when the client root has another mount, ConfigError
-    when it belongs to another account.
+    when it belongs to another account, Unauthorized when the server does not accept the password.
     """
     _prepare_mountpoint(settings.mountpoint)
     trio.run(_main, settings, ready, strict_exception_groups=True)
@@ -62,7 +63,7 @@ def _prepare_mountpoint(mountpoint: Path) -> None:
             if error.errno != errno.ENOTCONN:
                 raise
             log.warning("%s was left by a mount that was killed: unmounting it first", mountpoint)
-            mountinfo.remove_dead(mountpoint)
+            mountinfo.remove(mountpoint)
         else:
             raise Busy(f"{mountpoint} is mounted already: `oaiofs umount {mountpoint}` ends that")
     try:
@@ -101,7 +102,7 @@ def _open_store(settings: Settings) -> Store:
     account = f"{settings.user} {settings.server}"
     owner = store.state.meta("account")
     if owner is not None and owner != account:
-        store.close()
+        store.close(clean=store.state.clean)  # as it was found: recovering is for its owner's next mount
         user, _, server = owner.partition(" ")
         raise ConfigError(
             f"{settings.client_root} holds the objects of {user} at {server}: give {settings.user} at "
@@ -138,7 +139,8 @@ class _Mount:
         identity = Identity(settings.user, device_id, settings.app_id, settings.csh_id)
         self.vfs = Vfs(store, identity, outlook, read_only=settings.read_only)
         self.operations = fuse.Operations(self.vfs)
-        self._mounted = False
+        self._attached = False  # to the kernel's FUSE
+        self._mounted = False  # in the tree
         self._ending = trio.Event()
 
     def attach(self) -> None:
@@ -149,12 +151,12 @@ class _Mount:
             fuse.attach(self.operations, str(self.settings.mountpoint), options)
         except (OSError, RuntimeError) as error:
             raise OaiofsError(f"{self.settings.mountpoint} could not be mounted: {_mount_advice(error)}") from error
-        self._mounted = True
+        self._attached = self._mounted = True
 
     def detach(self) -> None:
-        if self._mounted:
-            self._mounted = False
-            fuse.detach(unmount=True)
+        if self._attached:
+            self._attached = False
+            fuse.detach(unmount=self._mounted)
 
     async def serve(self, ready: Callable[[], None] | None) -> None:
         settings = self.settings
@@ -169,6 +171,7 @@ class _Mount:
             services.start_soon(self.sync.run)
             # Before the mount is there: finding the socket's name looks at the mountpoint, and nobody answers yet.
             await services.start(control.serve, running, self._handlers())
+            await self._check_account()
             self.attach()
             services.start_soon(self._say_ready, ready)
             await fuse.serve(self.announce)
@@ -176,6 +179,16 @@ class _Mount:
             self.vfs.files.close_all()
             await self._last_push()
             services.cancel_scope.cancel()
+
+    async def _check_account(self) -> None:
+        """A password that is not accepted is told while somebody waits for it; an outage keeps no mount from beginning.
+
+        Raises Unauthorized.
+        """
+        with trio.move_on_after(_FIRST_CONTACT_TIMEOUT):
+            await self.sync.first_contact()
+        if isinstance(self.sync.watch.outage, Unauthorized):
+            raise self.sync.watch.outage
 
     async def _say_ready(self, ready: Callable[[], None] | None) -> None:
         await trio.to_thread.run_sync(os.stat, self.settings.mountpoint, abandon_on_cancel=True)
@@ -205,10 +218,22 @@ class _Mount:
         await self._ending.wait()
         try:
             with trio.move_on_after(_WRITE_BACK_TIMEOUT):
-                await trio.to_thread.run_sync(fuse.write_back, str(self.settings.mountpoint), abandon_on_cancel=True)
-        except OSError as error:  # of some earlier write, to whom it was told then
+                await trio.to_thread.run_sync(self._take_away, abandon_on_cancel=True)
+        except (OaiofsError, OSError) as error:  # of some earlier write, to whom it was told then
             log.info("writing back before the end: %s", error)
-        fuse.stop()
+        if self._attached:  # else with nobody using it the mount ended as it was taken out, and its session is gone
+            fuse.stop()
+
+    def _take_away(self) -> None:
+        """Out of the tree first, so that nobody begins anew; then what the kernel holds. Blocks: for threads."""
+        mountpoint = self.settings.mountpoint
+        descriptor = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mountinfo.remove(mountpoint, lazy=True)
+            self._mounted = False
+            fuse.write_back(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
 
     # -- what commands may ask -----------------------------------------------------------------------------------
 

@@ -82,9 +82,13 @@ def wait_ended(process: int, timeout: float) -> None:
             os.close(descriptor)
 
 
-def remove_dead(mountpoint: Path) -> None:
-    """Take away a mount whose process is gone. Raises Busy or OaiofsError with what the system's command says."""
-    command = ["umount", "--", str(mountpoint)] if os.getuid() == 0 else ["fusermount3", "-u", "--", str(mountpoint)]
+def remove(mountpoint: Path, *, lazy: bool = False) -> None:
+    """Take a mount out of the tree; *lazy*: also while it is in use, whose programs keep what they have open.
+
+    Blocks. Raises Busy or OaiofsError with what the system's command says.
+    """
+    words = ["umount"] if os.getuid() == 0 else ["fusermount3", "-u"]
+    command = [*words, *((["-l"] if os.getuid() == 0 else ["-z"]) if lazy else []), "--", str(mountpoint)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_UNMOUNT_TIMEOUT, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

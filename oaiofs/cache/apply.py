@@ -19,7 +19,7 @@ from . import objects, records
 from .records import ConflictRecord, Kind, Node, ObjectRecord
 from .store import ROOT_INO, Store
 from .tree import note
-from .workdir import DETACHED
+from .workdir import DETACHED, TRASH
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ class _Application:
         if action.verb is verb.DROP:
             self.take_away(action.path)
         elif action.verb is verb.MOVE:
+            self.take_away(action.target)  # at most an empty folder
             self.move(action.path, action.target)
         elif action.verb is verb.TAKE:
             self.take_away(action.path)
@@ -149,14 +150,19 @@ class _Application:
             self.emptied.add(path.rpartition("/")[0])
 
     def remove_folder(self, path: str, node: Node) -> None:
-        """A folder whose files are all gone gives its name to a file."""
-        for below, child in [(p, n) for p, n in self.nodes.items() if p.startswith(path + "/")]:
-            self.nodes.pop(below)
-            self.store.delete_node(child.ino)
-        folder = self.store.work_path(node)
-        objects.move_later(self.store, folder, "", self.store.files.inode(folder) or 0)
-        self.store.delete_node(node.ino)
+        """A folder whose files are all gone gives its name to a file, with what empty folders are in it."""
+        for below in sorted((p for p in self.nodes if p.startswith(path + "/")), reverse=True):
+            self.remove_place(self.nodes.pop(below))
+        self.remove_place(node)
         self.freed(path, node)
+
+    def remove_place(self, node: Node) -> None:
+        """Remove a node and what stands for it on the disk; a folder with something unknown in it stays there."""
+        place = self.store.work_path(node)
+        inode = self.store.files.inode(place)
+        if inode is not None:
+            objects.move_later(self.store, place, "", inode)
+        self.store.delete_node(node.ino)
 
     def remove_emptied(self) -> None:
         """The servers know no folders: one that this version leaves empty goes with its last file."""
@@ -164,7 +170,9 @@ class _Application:
             path = max(self.emptied, key=len)
             self.emptied.discard(path)
             node = self.nodes.get(path)
-            if node is not None and not records.has_children(self.store.db, node.ino):
+            if node is None or node.kind is not Kind.DIRECTORY:
+                continue  # a file of the new version has taken the folder's name
+            if not records.has_children(self.store.db, node.ino):
                 self.remove_folder(path, node)
 
     def place(self, path: str, fact: FileFact) -> None:
@@ -305,6 +313,9 @@ def take_back(store: Store, node: Node, device_id: str) -> tuple[int, str] | Non
     """
     record = store.record(node.object)
     if not node.dirty or record.removed:
+        if node.dirty:  # written after its object had gone: to the trash with it
+            name = node.name.rpartition("/")[2]
+            store.files.move(store.work_path(node), f"{TRASH}/{record.folder}/{node.ino} {name}")
         store.files.remove(store.work_path(node))
         store.delete_node(node.ino)
         return None

@@ -7,6 +7,7 @@ file under a new inode, and never while somebody writes it, edits a draft or has
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import Any
 
@@ -17,6 +18,8 @@ from . import records
 from .records import ConflictRecord, Kind, Node, ObjectRecord
 from .store import Head, Store
 from .workdir import OBJECTS, TRASH
+
+log = logging.getLogger(__name__)
 
 #: Seconds that an editor gets to put a new sidecar in the place of the one it removed.
 SIDECAR_GRACE = 2.0
@@ -136,16 +139,17 @@ def move_later(store: Store, source: str, target: str, inode: int) -> None:
 
 def run_intents(store: Store) -> None:
     """Carry out what committed transactions left to be renamed or removed."""
-    pending = records.intents(store.db)
-    for _, source, target, inode in pending:
-        if store.files.inode(source) != inode:
-            continue  # done before a crash, or something newer stands there
-        if target:
-            store.files.move(source, target)
+    for number, source, target, inode in records.intents(store.db):
+        try:
+            if store.files.inode(source) == inode:  # else done before a crash, or something newer stands there
+                if target:
+                    store.files.move(source, target)
+                else:
+                    store.files.remove(source)
+        except OSError as error:
+            log.error("%s could not be moved to %r, which is tried again: %s", source, target, error)
         else:
-            store.files.remove(source)
-    if pending:
-        records.clear_intents(store.db)
+            records.clear_intent(store.db, number)
 
 
 # -- the sidecar ---------------------------------------------------------------------------------------------

@@ -184,11 +184,6 @@ def object_by(db: sqlite3.Connection, column: str, value: object) -> ObjectRecor
     return None if row is None else _object(row)
 
 
-def object_named(db: sqlite3.Connection, name: str) -> ObjectRecord | None:
-    row = db.execute(f"SELECT {_OBJECT} FROM object WHERE name = ? AND removed_at IS NULL", (name,)).fetchone()
-    return None if row is None else _object(row)
-
-
 def objects(db: sqlite3.Connection, where: str = "1") -> Iterator[ObjectRecord]:
     """All objects, or those that meet a condition of ours, as a stream."""
     for row in db.execute(f"SELECT {_OBJECT} FROM object WHERE {where} ORDER BY key"):
@@ -198,15 +193,6 @@ def objects(db: sqlite3.Connection, where: str = "1") -> Iterator[ObjectRecord]:
 def visible_names(db: sqlite3.Connection) -> list[tuple[int, str]]:
     """(inode, display name) of every object in the mount, in name order."""
     return list(db.execute("SELECT ino, name FROM object WHERE removed_at IS NULL ORDER BY name"))
-
-
-def names_taken(db: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in db.execute("SELECT name FROM object WHERE removed_at IS NULL")}
-
-
-def name_taken(db: sqlite3.Connection, name: str) -> bool:
-    query = "SELECT 1 FROM object WHERE name = ? AND removed_at IS NULL"
-    return db.execute(query, (name,)).fetchone() is not None
 
 
 def add_object(db: sqlite3.Connection, new: ObjectRecord) -> None:
@@ -275,8 +261,8 @@ def intents(db: sqlite3.Connection) -> list[tuple[int, str, str, int]]:
     return list(db.execute("SELECT id, source, target, inode FROM intent ORDER BY id"))
 
 
-def clear_intents(db: sqlite3.Connection) -> None:
-    db.execute("DELETE FROM intent")
+def clear_intent(db: sqlite3.Connection, number: int) -> None:
+    db.execute("DELETE FROM intent WHERE id = ?", (number,))
 
 
 # -- conflicts -----------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ taken as the user's newest content. State found -> cause -> what is done:
 | --- | --- | --- | --- |
 | anything | intent | killed between a commit and its renames | carry them out |
 | file | no node | killed between create or rename and its commit | new node, dirty |
-| no file | local node | killed between unlink or rename and its commit | node removed, object dirty |
+| no file | local node, as agreed | killed in an unlink or rename, or the folder was lost | a placeholder again |
+| no file | local node, else | killed between unlink or rename and its commit | node removed, object dirty |
 | file | placeholder | killed between download and its commit, or by hand | hashed: the announced bytes or an edit |
 | file, other size or mtime | clean node | written without us, or a power cut | dirty |
 | sidecar that differs, unwritten | clean node | killed while values came in | written anew from the values |
@@ -63,6 +64,7 @@ class _Comparison:
     def __init__(self, store: Store, head: Head) -> None:
         self.store = store
         self.head = head
+        self.base = store.base_files(head.key)
         self.changed = False
 
     def run(self) -> None:
@@ -94,7 +96,11 @@ class _Comparison:
             os.makedirs(f"{folder}/{node.name}", mode=0o755, exist_ok=True)
             self._folder(f"{folder}/{node.name}", node.ino)
         elif node.local and not self.store.is_sidecar(node):
-            log.warning("%s/%s is gone from the working copy", self.head.name, self.store.path_in_object(node))
+            path = self.store.path_in_object(node)
+            if not node.dirty and node.fact.same_content(self.base.get(path)):
+                self.store.update_node(node.ino, local=0)
+                return
+            log.warning("%s/%s is gone from the working copy", self.head.name, path)
             self._forget(node)
 
     def _forget(self, node: Node) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from ..errors import Busy, StateError
+from ..errors import Busy, NoSpace, OaiofsError, StateError
 
 SCHEMA_VERSION = 1
 _FILE = "state.db"
@@ -38,7 +39,9 @@ class State:
             os.close(self._lock)
             raise
         self.clean = self.meta("clean") != "0"  # a new one is
+        self.on_rollback: Callable[[], None] = lambda: None
         self.set_meta("clean", "0")
+        self.sync_to_disk()
         self._depth = 0
 
     @contextmanager
@@ -51,11 +54,13 @@ class State:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            raise
-        else:
             self.db.execute("COMMIT")
+        except BaseException:
+            if self.db.in_transaction:  # SQLite itself rolls back when the disk is full
+                self.db.execute("ROLLBACK")
+            self._depth = 0
+            self.on_rollback()
+            raise
         finally:
             self._depth = 0
 
@@ -91,11 +96,36 @@ class State:
             return 0
 
     def close(self, *, clean: bool) -> None:
-        """*clean* says that the working copies and the rows agree, so that the next start need not compare them."""
+        """End the use of the client root.
+
+        *clean* says that working copies and rows agree, so that the next start need not compare them.
+        """
         self.set_meta("clean", "1" if clean else "0")
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.db.close()
         os.close(self._lock)
+
+
+class _Connection(sqlite3.Connection):
+    """Says in our words what SQLite could not do: a full disk is the writing program's ENOSPC, not a bug."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        try:
+            return super().executemany(sql, parameters)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+
+def _translated(error: sqlite3.Error) -> OaiofsError:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+        return NoSpace("the disk with the client root is full: make room there")
+    return StateError(f"the state file can't be used: {error}")
 
 
 def _lock(root: Path) -> int:
@@ -116,26 +146,34 @@ def _lock(root: Path) -> int:
 
 def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, isolation_level=None, timeout=5, cached_statements=256)
+    db = sqlite3.connect(path, isolation_level=None, timeout=5, cached_statements=256, factory=_Connection)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA wal_autocheckpoint = 0")  # a checkpoint waits for the disk: done in a thread instead
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA cache_size = -8192")
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        if version == 0:
-            schema = resources.files(__package__).joinpath("schema.sql").read_text()
-            db.executescript(f"BEGIN; {schema}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise StateError(f"{path} was written by a newer oaiofs (format {version}; this one: {SCHEMA_VERSION})")
-    except sqlite3.DatabaseError as error:
+        version = _prepare(db)
+    except (sqlite3.Error, StateError) as error:
         db.close()
         raise StateError(
-            f"the state file {path} is damaged ({error}): move it away and mount again; "
+            f"the state file {path} is damaged ({error.__cause__ or error}): move it away and mount again; "
             "the working copies next to it stay as they are"
         ) from error
     except BaseException:
         db.close()
         raise
+    if version != SCHEMA_VERSION:
+        db.close()
+        raise StateError(f"{path} was written by a newer oaiofs (format {version}; this one: {SCHEMA_VERSION})")
     return db
+
+
+def _prepare(db: sqlite3.Connection) -> int:
+    """Set the connection up and make the tables of a new file; the number of its format."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")  # a checkpoint waits for the disk: done in a thread instead
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA cache_size = -8192")
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version == 0:
+        schema = resources.files(__package__).joinpath("schema.sql").read_text()
+        db.executescript(f"BEGIN; {schema}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        version = SCHEMA_VERSION
+    return version

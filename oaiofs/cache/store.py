@@ -71,6 +71,7 @@ class Store:
     ) -> None:
         """Open or make the client root. Raises Busy and StateError (see ``state``)."""
         self.state = State(root)
+        self.state.on_rollback = self._reload
         self.db = self.state.db
         self.files = Workdir(root)
         self.local_only = tuple(local_only)
@@ -89,10 +90,18 @@ class Store:
         self.sidecar_gone: dict[int, float] = {}  # object -> when an editor took its sidecar away
         self._nodes: cachetools.LRUCache[int, Node] = cachetools.LRUCache(_NODES_CACHED)
         self._next_ino, self._reserved = 0, 0
+        self._reload()
+
+    def _reload(self) -> None:
+        """Have in memory what the rows say: at the start, and after a transaction that came to nothing."""
+        for known in (self.heads, self.by_ino, self.by_name):
+            known.clear()
+        self._nodes.clear()
         for record in records.objects(self.db, "removed_at IS NULL"):
             self._know(_head(record))
 
-    def close(self, *, clean: bool = True) -> None:
+    def close(self, *, clean: bool) -> None:
+        """End the use of the client root; *clean* says that rows and working copies agree."""
         self.state.close(clean=clean)
 
     # -- inode numbers --------------------------------------------------------------------------------------------
@@ -184,10 +193,7 @@ class Store:
         self._nodes.pop(ino, None)
         self.changes.contents.pop(ino, None)
         self.marked.discard(ino)
-
-    def forget_cached_nodes(self) -> None:
-        """After a transaction that was rolled back the cached nodes may never have been."""
-        self._nodes.clear()
+        self.writes.pop(ino, None)
 
     # -- places -----------------------------------------------------------------------------------------------------
 

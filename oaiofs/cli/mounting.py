@@ -142,7 +142,7 @@ def _remove_dead(place: Path) -> None:
         raise errors.NotMounted(f"Nothing is mounted at {place}.")
     if not found.is_oaiofs:
         raise errors.NotMounted(f"What is mounted at {place} is not of oaiofs ({found.kind}): it is left alone.")
-    mountinfo.remove_dead(place)
+    mountinfo.remove(place)
     click.echo(
         f"{place} is unmounted. Its process was gone (killed, perhaps); changes not on the servers yet are kept and go "
         "out with the next mount."

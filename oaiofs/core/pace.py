@@ -66,5 +66,10 @@ def removal_brake(tombstones: int, known: int) -> str | None:
     )
 
 
+def is_handful(missing: Collection[OaioId]) -> bool:
+    """Few enough to be believed when a server says it twice."""
+    return len(missing) <= _HANDFUL
+
+
 def _allowed(known: int) -> int:
     return max(_HANDFUL, min(known // _SHARE, _MOST))

@@ -14,12 +14,13 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from . import merge
 from .names import folders_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from .model import FileFact, FileSet, OaioId, Right, Stamp
+    from .model import FileFact, FileSet, OaioId, RemoteObject, Right, Stamp, Version
 
 # ------------------------------------------------------------------------------------------ files of one object
 
@@ -339,6 +340,12 @@ def _relation(state: ObjectState, remote: Remote) -> Relation:
     if state.pending is not None and remote.stamp == state.pending:
         return Relation.OURS
     return Relation.SAME if remote.stamp == state.base else Relation.MOVED
+
+
+def is_announced(pending: Version, listed: RemoteObject) -> bool:
+    """Whether the listed version is the pending one: the same stamp alone may be two clocks that agree."""
+    same_files = set(listed.file_paths) == set(pending.files)
+    return listed.stamp == pending.stamp and same_files and merge.same(listed.values, pending.values)
 
 
 def observation(oaio_id: OaioId, listed: Mapping[OaioId, Seen], *, complete: bool) -> Remote:

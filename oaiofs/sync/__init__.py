@@ -20,7 +20,7 @@ import trio
 from ..cache import apply, objects, records
 from ..cache.records import ObjectRecord
 from ..cache.store import ROOT_INO, Activity, Store
-from ..core import pace, plan
+from ..core import names, pace, plan
 from ..core.model import OaioId, Quota, Right
 from ..core.plan import ObjectVerb
 from ..errors import (
@@ -103,7 +103,7 @@ class Sync:
         self._server = server
         self._transfer = transfer
         self._announce = announce
-        self.watch = Watch(store, server, pace_.poll, announce, self._ring)
+        self.watch = Watch(store, server, pace_.poll, announce, self.ring)
         self.removal_brake = ""  # why removals here are not told to the server, for the user
         self.quota = Quota()
         self.trouble: dict[Subject, Trouble] = {}
@@ -115,14 +115,14 @@ class Sync:
         self._hurry = 0  # how many wait for everything to be sent at once
         store.doorbell = self.ring
         transfer.downloads.offline = self.watch.why_offline
+        transfer.downloads.first_look = self.watch.first
 
     # -- doors ---------------------------------------------------------------------------------------------------
 
-    def ring(self, key: int) -> None:
-        """Something changed here."""
-        self._bell.set()
-
-    def _ring(self) -> None:
+    def ring(self, key: int | None = None) -> None:
+        """Something changed: in the object *key*, or in what is known of all."""
+        if key in self.trouble and self.trouble[key].failures == 0:
+            del self.trouble[key]  # parked for a reason that may be gone
         self._bell.set()
 
     async def run(self) -> None:
@@ -131,6 +131,7 @@ class Sync:
             nursery.start_soon(self.watch.run)
             nursery.start_soon(self._plan_loop, nursery)
             nursery.start_soon(self._quota_loop)
+            nursery.start_soon(self._find_refused)
 
     async def finish(self, timeout: float | None = None, *, confirmed: bool = False) -> None:
         """Return when every local change is on the servers and every remote one is here.
@@ -145,24 +146,37 @@ class Sync:
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout):
                 await self.watch.now()
-                while True:
-                    self._bell.set()
+                self._bell.set()
+                while True:  # whatever changes rings the bell, and so begins a round
                     await self._plans.next_whole()
                     if self._idle():
                         break
                     self._raise_trouble()
-                if self.watch.brake or self.removal_brake:
-                    raise Refused(self.watch.brake or self.removal_brake)
+                self._raise_what_remains()
                 return
             raise TimedOut(f"after {timeout:g} s the changes of {self.pending()} objects are still to be sent")
         finally:
             self._hurry -= 1
             self.watch.confirmed = False
 
+    async def first_contact(self) -> None:
+        """Return once the server was reached, or it is known that it can't be."""
+        while self.watch.online is None:
+            await self._plans.next_whole()
+
     async def first_look(self) -> None:
         """Return once every object that the server lists is shown, or it can't be reached."""
         while self.watch.online is None or (self.watch.online and self.watch.seen.unknown):
             await self._plans.next_whole()
+
+    def _raise_what_remains(self) -> None:
+        """Nothing can be done any more; is there nothing left to do?"""
+        if self.watch.outage is not None:
+            raise self.watch.outage
+        if self.watch.brake or self.removal_brake:
+            raise Refused(self.watch.brake or self.removal_brake)
+        if self.pending():
+            raise OaiofsError(f"the changes of {self.pending()} objects can't be sent: `oaiofs status` says why")
 
     def _raise_trouble(self) -> None:
         for subject, trouble in self.trouble.items():
@@ -182,6 +196,15 @@ class Sync:
         query = f"SELECT min(pending_since) FROM object WHERE {_UNSENT}"  # noqa: S608 - our own words
         found = self.store.db.execute(query).fetchone()[0]
         return None if found is None else float(found)
+
+    async def _find_refused(self) -> None:
+        """Files that no storage host takes are known again after a remount."""
+        for key in list(self.store.heads):
+            await trio.lowlevel.checkpoint()
+            if key in self.store.heads:
+                refused = {one.what: one.why for one in names.unstorable(self.store.attached(key))}
+                if refused:
+                    self.refused[key] = refused
 
     async def _quota_loop(self) -> None:
         while True:
@@ -266,10 +289,12 @@ class Sync:
 
     def _rest(self, record: ObjectRecord, verb: ObjectVerb) -> None:
         self.watch.seen.differing.discard(record.key)
+        if verb is ObjectVerb.KEEP_ORPHAN or (verb is ObjectVerb.NOTHING and not record.dirty):
+            self.trouble.pop(record.key, None)  # of a step that is not to be done any more
         if verb is ObjectVerb.KEEP_ORPHAN and not record.orphan:
             log.warning("%s is gone from the server; its unsent changes are kept here", record.name)
             self.store.update_object(record.key, orphan=1)
-        elif verb is ObjectVerb.PARK and record.key not in self.trouble:
+        elif verb is ObjectVerb.PARK:
             message = "you may only read this object now: your changes are kept here and can't be sent"
             self.trouble[record.key] = Trouble(message, 0, 0.0)
 
@@ -323,18 +348,25 @@ class Sync:
             case ObjectVerb.REGISTER | ObjectVerb.PUSH:
                 await self._push(record)
             case ObjectVerb.PULL | ObjectVerb.MERGE:
-                if oaio_id in self.watch.seen.moved:
-                    await self._transfer.pull(subject, self.watch.seen.moved[oaio_id])
-                    self.watch.seen.done(oaio_id)
+                remote = self.watch.seen.moved.get(oaio_id) if oaio_id else None
+                if remote is None:
                     self.watch.seen.differing.discard(subject)
+                    raise ChangedMeanwhile(f"{record.name}: waiting for the next look at the server")
+                await self._transfer.pull(subject, remote)
+                self.watch.seen.done(remote.oaio_id, remote.stamp)
             case ObjectVerb.ADOPT_PENDING:
                 apply.rebase_on_pending(self.store, subject)
                 self.watch.seen.differing.discard(subject)
             case ObjectVerb.LEAVE:
+                if self._being_written(subject):
+                    raise ChangedMeanwhile(f"{record.name} is gone from the server, but a program is writing in it")
                 objects.leave(self.store, record, "no longer on the server")
                 self._gone(record)
             case ObjectVerb.DELETE | ObjectVerb.UNSUBSCRIBE | ObjectVerb.FORGET | ObjectVerb.RESURRECT:
                 await self._bury(record, verb)
+
+    def _being_written(self, key: int) -> bool:
+        return any(self.store.writers[node.ino] for node in records.nodes_of(self.store.db, key))
 
     async def _push(self, record: ObjectRecord) -> None:
         pushed = await self._transfer.push(record.key)
@@ -364,10 +396,3 @@ class Sync:
         self.refused.pop(record.key, None)
         if not record.removed:
             self._announce(ROOT_INO, record.name)
-
-
-def _state(record: ObjectRecord) -> plan.ObjectState:
-    return plan.ObjectState(
-        base=record.base_stamp, dirty=record.dirty, removed=record.removed, draft=record.draft is not None,
-        right=record.right, pending=None if record.pending is None else record.pending.stamp,
-    )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..cache.records import ObjectRecord
-from ..core import merge, plan
+from ..core import plan
 from ..core.model import Listing, OaioId, RemoteObject, Right, Stamp
 
 
@@ -75,8 +75,7 @@ class Sight:
         listed = None if record.oaio_id is None else self.moved.get(record.oaio_id)
         if pending is None or listed is None or listed.stamp != pending.stamp:
             return None if pending is None else pending.stamp
-        ours = merge.same(listed.values, pending.values) and set(listed.file_paths) == set(pending.files)
-        return pending.stamp if ours else None
+        return pending.stamp if plan.is_announced(pending, listed) else None
 
     def announced(self, oaio_id: OaioId, key: int, seen: Seen) -> None:
         self._newer[oaio_id] = self._epoch
@@ -84,10 +83,12 @@ class Sight:
         self.keys[oaio_id] = key
         self.done(oaio_id)
 
-    def done(self, oaio_id: OaioId) -> None:
-        """The listed version is the agreed one now."""
-        self.moved.pop(oaio_id, None)
+    def done(self, oaio_id: OaioId, stamp: Stamp | None = None) -> None:
+        """The listed version, if it still is the one of *stamp*, is the agreed one now."""
         self.unknown.discard(oaio_id)
+        if stamp is None or (oaio_id in self.moved and self.moved[oaio_id].stamp == stamp):
+            self.moved.pop(oaio_id, None)
+            self.differing.discard(self.keys.get(oaio_id, 0))
 
     def forget(self, record: ObjectRecord) -> None:
         """The object has left: a listing asked for before does not bring it back."""

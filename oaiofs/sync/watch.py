@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _CHECKPOINT_BYTES = 16 << 20
 _BACKOFF_CAP = 60.0
+_FIRST_LOOK = 5.0
 
 
 class Watch:
@@ -33,7 +34,7 @@ class Watch:
         server: OaioServer,
         interval: float,
         announce: Callable[[int, str], None],
-        ring: Callable[[], None],
+        ring: Callable[[int | None], None],
     ) -> None:
         self.store = store
         self.online: bool | None = None  # None: not tried yet
@@ -59,6 +60,12 @@ class Watch:
         """Do not wait for the interval to be over."""
         self._bell.set()
 
+    async def first(self) -> None:
+        """Return once the server was looked at, or some seconds later."""
+        with trio.move_on_after(_FIRST_LOOK):
+            while self.online is None:
+                await self._rounds.next_whole()
+
     async def now(self) -> None:
         """Look at once. Raises what keeps the server from being reached."""
         self._bell.set()
@@ -74,7 +81,7 @@ class Watch:
             self._rounds.begin()
             failures = 0 if await self._poll() else failures + 1
             self._rounds.end()
-            self._ring()
+            self._ring(None)
             wait = self._interval
             if failures:
                 wait = jittered(pace.backoff(failures, cap=max(self._interval, _BACKOFF_CAP)))
@@ -82,16 +89,25 @@ class Watch:
                 await self._bell.wait()
 
     async def _poll(self) -> bool:
-        self.seen.begin()
         try:
-            if self.last_poll is None:
-                await self._server.current_stamp()
-            listing = await self._server.list_objects()
+            await self._look()
         except OaiofsError as error:
-            if self.online is not False:
-                log.warning("offline: %s", error)
-            self.online, self.outage = False, error
-            return False
+            self._failed(error)
+        except Exception:
+            log.exception("unexpected error in looking at the server")
+            self._failed(OaiofsError("looking at the server failed because of a bug; the log has the details"))
+        return bool(self.online)
+
+    def _failed(self, error: OaiofsError) -> None:
+        if self.online is not False:
+            log.warning("offline: %s", error)
+        self.online, self.outage = False, error
+
+    async def _look(self) -> None:
+        self.seen.begin()
+        if self.last_poll is None:
+            await self._server.current_stamp()
+        listing = await self._server.list_objects()
         if self.online is False:
             log.info("online again")
         self.online, self.outage = True, None
@@ -99,7 +115,6 @@ class Watch:
         self._observe(listing)
         if self.store.state.wal_bytes() > _CHECKPOINT_BYTES:
             await trio.to_thread.run_sync(self.store.state.checkpoint)
-        return True
 
     def _observe(self, listing: Listing) -> None:
         """Note what the listing says; what it leaves out is believed only where the brake lets it be."""
@@ -116,8 +131,11 @@ class Watch:
             self._follow_right(one)
 
     def _brake(self, agreed: set[OaioId], listed: frozenset[OaioId]) -> None:
-        """Refuse to remove in masses; a server that says so again the next time means it."""
-        confirmed = self.confirmed or listed == self._refused_listing
+        """Refuse to remove in masses until the user confirms it.
+
+        Of a handful, a server that says the same the next time means it: else the last object could never go.
+        """
+        confirmed = self.confirmed or (listed == self._refused_listing and pace.is_handful(agreed - listed))
         self.brake = pace.listing_brake(agreed, listed, confirmed=confirmed) or ""
         if self.brake:
             log.warning("%s", self.brake)
@@ -130,6 +148,7 @@ class Watch:
         if head is not None and head.right is not remote.right and remote.right.may_read:
             self.store.update_object(head.key, right=remote.right)
             self._announce(ROOT_INO, head.name)
+            self._ring(head.key)
 
 
 class Rounds:

@@ -23,9 +23,18 @@ from ..cache import apply, objects
 from ..cache.records import Kind, ObjectRecord
 from ..cache.store import ROOT_INO, Store
 from ..cache.workdir import md5_of, sync_file
-from ..core import merge, names, stamps
+from ..core import merge, names, plan, stamps
 from ..core.model import OLDEST_STAMP, FileFact, FileSet, OaioId, Outgoing, Quota, RemoteObject, Stamp, Version
-from ..errors import ChangedMeanwhile, Conflict, Corrupt, RemoteError, RemoteExists, RemoteNotFound, Unreachable
+from ..errors import (
+    ChangedMeanwhile,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    RemoteError,
+    RemoteExists,
+    RemoteNotFound,
+    StorageFull,
+)
 from ..remote.contract import OaioServer, OpenHost
 from .downloads import Downloads
 from .version import VersionBuilder
@@ -99,14 +108,17 @@ class Transfer:
         """What is here, editors' own files too, for a merge: those being written count as changed."""
         facts = {}
         for path, node in self.store.walk(key):
-            if node.kind is Kind.FILE and not self.store.is_sidecar(node):
-                facts[path] = _NOT_KNOWN if node.dirty else node.fact
+            if node.kind is not Kind.DIRECTORY and not self.store.is_sidecar(node):
+                facts[path] = _NOT_KNOWN if node.dirty or node.kind is Kind.LINK else node.fact
         return facts
 
     # -- a version from the server ---------------------------------------------------------------------------
 
     async def pull(self, key: int, remote: RemoteObject) -> None:
         """Take over the version *remote*, merged with what changed here; what differs stays dirty."""
+        record = self.store.record(key)
+        if record.pending is not None and record.pending.stamp != remote.stamp:  # else it is somebody else's by now
+            await self._remove_leftover(record)
         files = await self.list_version(remote)
         await self._hash_changed(key)
         if self.store.record(key).removed:
@@ -118,8 +130,9 @@ class Transfer:
     async def adopt(self, remote: RemoteObject) -> None:
         """Show an object never seen here, once all of it is known: never empty, never half."""
         files = await self.list_version(remote)
-        head = objects.adopt(self.store, remote)
-        applied = apply.remote_version(self.store, head.key, remote, files, {}, self.device_id)
+        with self.store.state.transaction():
+            head = objects.adopt(self.store, remote)
+            applied = apply.remote_version(self.store, head.key, remote, files, {}, self.device_id)
         for parent, name in applied.names | {(ROOT_INO, head.name)}:
             self._announce(parent, name)
 
@@ -151,24 +164,25 @@ class Transfer:
         Raises Conflict when the server's version is another one than ours was made from, ChangedMeanwhile, and what
         the outside raises. Whatever happens, what is here stays, and dirty.
         """
+        await self._remove_leftover(self.store.record(key))
         await self._hash_changed(key)
         record = self.store.record(key)
+        if record.removed:
+            raise ChangedMeanwhile(f"{record.name} was removed")
         wanted, postponed, refused = self._wanted(record)
         base = self.store.base_files(key)
         seq = record.local_seq - bool(postponed)
         if record.base_stamp and _same_files(base, wanted) and merge.same(record.values, record.base_values):
             apply.nothing_to_push(self.store, key, seq)
             return Pushed(None, postponed, refused)
-        await self._remove_leftover(record)
         version = self._next_version(record, wanted)
         try:
             stored = await self._store_version(key, version, base)
             answer = await self._announce_version(key, replace(version, files=stored), base)
-        except (ChangedMeanwhile, Conflict, Corrupt, RemoteNotFound):
+        except (ChangedMeanwhile, Conflict, Corrupt, Forbidden, RemoteNotFound, StorageFull):
             await self._abandon(key, version.stamp)
             raise
-        except Unreachable:
-            raise  # the outcome is not known: what is pending says so until the server can be asked
+        # Any other failure leaves the outcome open: what is pending says so until the server can be asked.
         apply.settle(self.store, key, seq, answer, Version(answer.stamp, version.values, stored))
         await self._make_durable(key, stored)
         return Pushed(answer.stamp, postponed, refused)
@@ -217,7 +231,10 @@ class Transfer:
         folder = f"{record.oaio_id}/{version.stamp}"
         base_folder = f"{record.oaio_id}/{record.base_stamp}" if record.base_stamp else ""
         await VersionBuilder(self.store, self.downloads, host, record, folder, base_folder, version.files).run(base)
-        listed = await host.list_tree(folder)
+        listed = dict(await host.list_tree(folder))
+        for stray in listed.keys() - version.files.keys():  # came along with the base version's folder
+            await host.remove(f"{folder}/{stray}")
+            del listed[stray]
         if not _same_files(version.files, listed, unknown_is_same=True):
             raise Corrupt(f"the storage host did not keep the files of {record.name} as they were sent")
         return {path: replace(fact, mtime_ns=listed[path].mtime_ns) for path, fact in version.files.items()}
@@ -231,16 +248,25 @@ class Transfer:
             csh_id=record.csh_id, right=record.right, dialect=record.dialect,
         )  # fmt: skip
         if record.base_stamp is None:
-            try:
-                return await self.server.register(outgoing)
-            except RemoteExists:
-                raise Conflict(f"the server has another version of {record.name} already") from None
+            return await self._register(record, outgoing)
         await self._check_current(record)
         answer = await self.server.upload(outgoing)
         if not self.server.checks_base:
             answer = await self._listed(record) or answer  # whoever came after us has the last word there
         if answer.stamp != version.stamp:
             raise Conflict(f"somebody announced another version of {record.name} at the same moment")
+        return answer
+
+    async def _register(self, record: ObjectRecord, outgoing: Outgoing) -> RemoteObject:
+        try:
+            answer = await self.server.register(outgoing)
+        except RemoteExists:
+            raise Conflict(f"the server has another version of {record.name} already") from None
+        if answer.stamp != outgoing.stamp and outgoing.file_paths:
+            # The server may move the stamp of a new object (PROTOCOL.md): its files are looked for under that one.
+            host = await self._open_host(record.csh_id)
+            await host.copy(f"{record.oaio_id}/{outgoing.stamp}", f"{record.oaio_id}/{answer.stamp}")
+            await host.remove(f"{record.oaio_id}/{outgoing.stamp}")
         return answer
 
     async def _check_current(self, record: ObjectRecord) -> None:
@@ -275,10 +301,18 @@ class Transfer:
             return
 
     async def _remove_leftover(self, record: ObjectRecord) -> None:
-        """A version begun before a crash or outage was not announced: the plan would have adopted it."""
-        if record.pending is not None:
+        """Clear away a version begun before, once the server says that it did not become the current one.
+
+        Raises Conflict when it did and only the answer was lost: to be adopted, by no means removed.
+        """
+        if record.pending is None:
+            return
+        current = await self._listed(record)
+        if current is not None and plan.is_announced(record.pending, current):
+            raise Conflict(f"the last version of {record.name} had arrived after all")
+        if current is None or current.stamp != record.pending.stamp:
             await self._remove_version(record, record.pending.stamp)
-            self.store.update_object(record.key, pending=None)
+        self.store.update_object(record.key, pending=None)
 
     async def _remove_version(self, record: ObjectRecord, stamp: Stamp) -> None:
         if record.oaio_id and stamp != record.base_stamp and record.pending and record.pending.files:
@@ -289,10 +323,9 @@ class Transfer:
         """What the database now calls agreed must not be found half-written after a power cut."""
         nodes = self.store.attached(key)
         paths = [self.store.absolute(nodes[path]) for path in stored if path in nodes and nodes[path].local]
-        recent = [path for path in paths if _written_lately(path)]
 
         def sync_all() -> None:
-            for path in recent:
+            for path in filter(_written_lately, paths):
                 sync_file(path)
             self.store.state.sync_to_disk()
 
@@ -311,6 +344,6 @@ def _same_files(a: FileSet, b: FileSet, *, unknown_is_same: bool = False) -> boo
 
 def _written_lately(path: str) -> bool:
     try:
-        return time.time() - os.stat(path).st_mtime < _LATELY
+        return time.time() - os.stat(path).st_ctime < _LATELY
     except FileNotFoundError:
         return False

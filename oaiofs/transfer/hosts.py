@@ -42,8 +42,13 @@ class Hosts:
     def _connect(self, account: StorageAccount) -> StorageHost:
         return hosts.open_storage(account, self._storage_urls, insecure=self._insecure)
 
+    async def forget(self) -> None:
+        """Ask for the accounts anew at the next use: a password was not accepted any more."""
+        async with self._lock:
+            await self.aclose()
+
     async def aclose(self) -> None:
         """Close all connections."""
-        for host in self._open.values():
+        hosts_open, self._open = self._open, {}
+        for host in hosts_open.values():
             await host.aclose()
-        self._open.clear()

@@ -83,7 +83,7 @@ class VersionBuilder:
 
     def _put_job(self, path: str) -> Callable[[], Awaitable[None]]:
         async def job() -> None:
-            node = self._nodes.get(path)
+            node = self._store.find_node(self._nodes[path].ino) if path in self._nodes else None
             if node is None:
                 raise ChangedMeanwhile(f"{path} was removed while its version was being made")
             if not node.local:
@@ -106,6 +106,7 @@ class VersionBuilder:
             except FileNotFoundError:
                 raise ChangedMeanwhile(f"{path} was renamed while its version was being made") from None
             if md5 != fact.md5:
+                self._store.update_node(node.ino, dirty=1)  # whoever changed it: it is to be hashed anew
                 raise ChangedMeanwhile(f"{path} was changed while its version was being made")
             await self._host.put(f"{self._folder}/{path}", _source(staged), fact.size, fact.mtime_ns)
         finally:

@@ -13,9 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import trio
+
 from ..cache import objects, tree
 from ..cache.records import Kind, Node, visible_names
 from ..cache.store import ROOT_INO, Head, Store
+from ..cache.workdir import OBJECTS, sync_folder
 from ..core import names, sidecar
 from ..core.model import Quota
 from ..errors import (
@@ -31,6 +34,7 @@ from ..errors import (
     NotFound,
     NotPermitted,
     ReadOnly,
+    Stale,
     Unsupported,
 )
 from .attributes import Attributes, Describer
@@ -122,20 +126,24 @@ class Vfs:
         head = self.store.by_ino.get(ino)
         if head is not None:
             return self.describe.head(head)
+        node = self._named(ino)
+        descriptor = self.files.descriptor_of(ino) if node is None else None
+        if descriptor is not None:
+            return self.describe.opened(ino, descriptor)
+        return self.describe.node(node or self.store.node(ino))
+
+    def _named(self, ino: int) -> Node | None:
+        """The node of an inode that still has its name in the mount."""
         node = self.store.find_node(ino)
-        if node is None:
-            descriptor = self.files.descriptor_of(ino)
-            if descriptor is not None:
-                return self.describe.opened(ino, descriptor)
-        return self.describe.node(self.store.node(ino))
+        return node if node is not None and node.object in self.store.heads else None
 
     def exists(self, ino: int) -> bool:
         """Whether the inode still stands for something: has a name, or is open."""
         known = ino == ROOT_INO or self.own.has(ino) or ino in self.store.by_ino
-        return known or self.store.find_node(ino) is not None or self.files.descriptor_of(ino) is not None
+        return known or self._named(ino) is not None or self.files.descriptor_of(ino) is not None
 
     def _root(self) -> Attributes:
-        status = os.stat(self.store.files.absolute("objects"))
+        status = os.stat(self.store.files.absolute(OBJECTS))
         mode = stat.S_IFDIR | (0o555 if self.read_only else 0o755)
         time = status.st_mtime_ns
         return Attributes(ROOT_INO, mode, 2, self.describe.uid, self.describe.gid, _BLOCK, time, time, time)
@@ -153,6 +161,13 @@ class Vfs:
             raise NotADirectory(f"{self.store.node(ino).name} is no folder")
         return sorted(((node.ino, node.name) for node in self.store.children(ino)), key=lambda entry: entry[1])
 
+    async def sync_folder(self, ino: int) -> None:
+        """The names in the directory are on this machine's disk."""
+        own = ino == ROOT_INO or self.own.has(ino)
+        path = self.store.files.absolute(OBJECTS if own else self.store.folder_path(ino))
+        await trio.to_thread.run_sync(sync_folder, path)
+        await trio.to_thread.run_sync(self.store.state.sync_to_disk)
+
     def readlink(self, ino: int) -> str:
         if self.own.has(ino):
             return self.own.target(ino)
@@ -162,7 +177,10 @@ class Vfs:
 
     def _head_of(self, ino: int) -> Head:
         """The object that a directory is, or that something is in."""
-        return self.store.by_ino.get(ino) or self.store.heads[self.store.node(ino).object]
+        head = self.store.by_ino.get(ino) or self.store.heads.get(self.store.node(ino).object)
+        if head is None:
+            raise Stale("the object that this belonged to was removed")
+        return head
 
     def _check_writable(self, ino: int) -> Head:
         if self.own.has(ino):
@@ -191,8 +209,10 @@ class Vfs:
     def mkdir(self, parent: int, name: str, mode: int) -> Attributes:
         """A new object in the root, a new folder anywhere else."""
         if parent != ROOT_INO:
-            self._check_writable(parent)
+            head = self._check_writable(parent)
             self._check_name(name)
+            if parent == head.ino and name == head.sidecar:
+                raise Exists(f"{name} shows the object's values and can't be a folder")
             return self.describe.node(tree.make_folder(self.store, parent, name, mode))
         if self.read_only:
             raise ReadOnly("this mount is read-only")
@@ -306,6 +326,8 @@ class Vfs:
             objects.accept_text(self.store, head.key, data)  # raises with the line and column
         tree.rename(self.store, node, head.ino, head.sidecar)
         objects.judge_sidecar(self.store, self.store.node(node.ino))
+        if objects.refresh_sidecar(self.store, head.key):  # values that came in meanwhile are merged into it
+            self._outlook.announce(head.ino, head.sidecar)
         if self.store.heads[head.key].name != head.name:
             self._outlook.announce(ROOT_INO, head.name)
             self._outlook.announce(ROOT_INO, self.store.heads[head.key].name)
@@ -331,7 +353,8 @@ class Vfs:
         now = self.getattr(ino)
         if uid in (-1, now.uid) and gid in (-1, now.gid):
             return
-        os.chown(self._place(ino), uid, gid, follow_symlinks=False)
+        place = self._place(ino)
+        os.chown(place, uid, gid, follow_symlinks=isinstance(place, int))
 
     def set_times(self, ino: int, atime_ns: int | None, mtime_ns: int | None) -> None:
         """Kept exactly; the mtime goes to the storage with the next version."""
@@ -343,8 +366,11 @@ class Vfs:
             return
         now = self.getattr(ino)
         times = (now.atime_ns if atime_ns is None else atime_ns, now.mtime_ns if mtime_ns is None else mtime_ns)
-        os.utime(self._place(ino), ns=times, follow_symlinks=False)
+        place = self._place(ino)
+        os.utime(place, ns=times, follow_symlinks=isinstance(place, int))
         self.files.times_set(ino, times[1])
+        if node is not None and mtime_ns is not None:
+            self.store.update_node(ino, mtime_ns=mtime_ns)
 
     async def truncate(self, ino: int, size: int, handle: int | None) -> None:
         if handle is None:
@@ -358,7 +384,7 @@ class Vfs:
         """Attributes of the root and of what one may only read can't be changed: EPERM, as for another user's file."""
         if ino == ROOT_INO or self.own.has(ino) or self.read_only:
             raise NotPermitted("this belongs to the mount")
-        if ino in self.store.by_ino or self.store.find_node(ino) is not None:
+        if ino in self.store.by_ino or self._named(ino) is not None:
             head = self._head_of(ino)
             if not head.right.may_update:
                 raise NotPermitted(f"you may only read {head.name}")
@@ -367,12 +393,9 @@ class Vfs:
         """What stands for the inode in the working copy: a path, or the descriptor of an unlinked open file."""
         if ino in self.store.by_ino:
             return self.store.files.absolute(self.store.folder_path(ino))
-        node = self.store.find_node(ino)
-        if node is None:
-            descriptor = self.files.descriptor_of(ino)
-            if descriptor is not None:
-                return f"/proc/self/fd/{descriptor}"
-        return self.store.absolute(self.store.node(ino))
+        node = self._named(ino)
+        descriptor = self.files.descriptor_of(ino) if node is None else None
+        return self.store.absolute(node or self.store.node(ino)) if descriptor is None else descriptor
 
     # -- open files ------------------------------------------------------------------------------------------
 
@@ -381,7 +404,7 @@ class Vfs:
         if self.own.has(ino):
             if flags & os.O_ACCMODE != os.O_RDONLY:
                 raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
-            return self.files.add_data(ino, self.own.read(ino))
+            return self.files.add_data(self.own.read(ino))
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             self._check_writable(ino)
         return await self.files.open(ino, flags)

@@ -6,6 +6,7 @@ the handle keeps the bytes that it opened. O_APPEND is never used underneath: th
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,19 +19,27 @@ from ..cache.store import ROOT_INO, Store
 from ..cache.workdir import sync_folder
 from ..errors import AccessDenied, InvalidSidecar, IsADirectory, OaiofsError
 
+log = logging.getLogger(__name__)
+
 #: Bytes from which a thread is cheaper than holding up the loop (a hop costs about 0.1 ms).
 _IN_THREAD = 256 * 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Handle:
-    """One open(2). *descriptor* is None for a placeholder opened only for writing and not yet read or written."""
+    """One open(2) of a working copy; *unflushed* while its writes wait for a flush or fsync."""
 
     ino: int
-    descriptor: int | None
+    descriptor: int
     writable: bool
     unflushed: bool = False
-    data: bytes | None = None  # of the mount's own files
+
+
+@dataclass(slots=True, eq=False)
+class OwnHandle:
+    """One open(2) of one of the mount's own files, its content fixed then."""
+
+    data: bytes
 
 
 class OpenFiles:
@@ -48,6 +57,7 @@ class OpenFiles:
         self._announce = announce
         self._device_id = device_id
         self._handles: dict[int, Handle] = {}
+        self._own: dict[int, OwnHandle] = {}
         self._by_ino: dict[int, list[Handle]] = {}
         self._mtimes: dict[int, int] = {}  # inodes written since their last flush -> the mtime that the kernel shows
         self._next = 1
@@ -59,8 +69,7 @@ class OpenFiles:
 
     def descriptor_of(self, ino: int) -> int | None:
         """A descriptor of an open inode, preferably one that can write."""
-        open_now = [h for h in self._by_ino.get(ino, ()) if h.descriptor is not None]
-        open_now.sort(key=lambda h: not h.writable)
+        open_now = sorted(self._by_ino.get(ino, ()), key=lambda handle: not handle.writable)
         return open_now[0].descriptor if open_now else None
 
     def __len__(self) -> int:
@@ -77,38 +86,42 @@ class OpenFiles:
         return number
 
     def add(self, node: Node, descriptor: int) -> int:
-        """The handle of a file just created."""
-        return self._enter(Handle(node.ino, descriptor, writable=True))
+        """The handle of a file just created.
 
-    def add_data(self, ino: int, data: bytes) -> int:
+        Its writer is at it until the first flush: with the kernel's write-back cache no write need have come yet.
+        """
+        handle = Handle(node.ino, descriptor, writable=True)
+        self._expect_flush(handle)
+        return self._enter(handle)
+
+    def add_data(self, data: bytes) -> int:
         """The handle of one of the mount's own files, its content fixed now."""
-        return self._enter(Handle(ino, None, writable=False, data=data))
+        number = self._next
+        self._next += 1
+        self._own[number] = OwnHandle(data)
+        return number
 
     # -- open, read, write -----------------------------------------------------------------------------------
 
     async def open(self, ino: int, flags: int) -> int:
-        """Open the file; downloads a placeholder first unless it is only to be written."""
+        """Open the file; downloads a placeholder first, unless it is to be emptied."""
         node = self.store.node(ino)
         if node.kind is not Kind.FILE:
             raise IsADirectory(f"{node.name} is no file")
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if not node.local and flags & os.O_TRUNC:
             self._make_empty(node)
-        elif not node.local and flags & os.O_ACCMODE != os.O_WRONLY:
+        elif not node.local:
             await self._hydrate(ino)
         node = self.store.node(ino)  # looked at anew: it may have been replaced while the bytes came
-        handle = Handle(ino, None, writable)
-        if node.local:
-            handle.descriptor = self._descriptor(node, writable)
-        number = self._enter(handle)
-        if flags & os.O_TRUNC and handle.descriptor is not None:
-            self._changing(handle, handle.descriptor, node)
-            os.ftruncate(handle.descriptor, 0)
-        return number
-
-    def _descriptor(self, node: Node, writable: bool) -> int:
         mode = os.O_RDWR if writable else os.O_RDONLY  # never write-only: the kernel's cache reads through it
-        return os.open(self.store.absolute(node), mode | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self.store.absolute(node), mode | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = Handle(ino, descriptor, writable)
+        number = self._enter(handle)
+        if flags & os.O_TRUNC:
+            self._changing(handle, node)
+            os.ftruncate(descriptor, 0)
+        return number
 
     def _make_empty(self, node: Node) -> None:
         """A placeholder that is emptied needs no download."""
@@ -119,21 +132,10 @@ class OpenFiles:
             self.store.update_node(node.ino, local=1, dirty=1)
             tree.mark_written(self.store, self.store.node(node.ino))
 
-    async def _ready(self, handle: Handle) -> int:
-        if handle.descriptor is None:
-            node = self.store.node(handle.ino)
-            if not node.local:
-                await self._hydrate(handle.ino)
-                node = self.store.node(handle.ino)
-            if handle.descriptor is None:  # another request on this handle may have been faster
-                handle.descriptor = self._descriptor(node, handle.writable)
-        return handle.descriptor
-
     async def read(self, number: int, offset: int, size: int) -> bytes:
-        handle = self._handles[number]
-        if handle.data is not None:
-            return handle.data[offset : offset + size]
-        descriptor = await self._ready(handle)
+        if number in self._own:
+            return self._own[number].data[offset : offset + size]
+        descriptor = self._handles[number].descriptor
         if size < _IN_THREAD:
             return os.pread(descriptor, size, offset)
         return await trio.to_thread.run_sync(os.pread, descriptor, size, offset)
@@ -142,16 +144,15 @@ class OpenFiles:
         handle = self._handles[number]
         if not handle.writable:
             raise AccessDenied("this file was not opened for writing")
-        descriptor = await self._ready(handle)
-        self._changing(handle, descriptor, self.store.find_node(handle.ino))
+        self._changing(handle, self.store.find_node(handle.ino))
         if len(data) < _IN_THREAD:
-            return _write_all(descriptor, data, offset)
-        return await trio.to_thread.run_sync(_write_all, descriptor, data, offset)
+            return _write_all(handle.descriptor, data, offset)
+        return await trio.to_thread.run_sync(_write_all, handle.descriptor, data, offset)
 
-    def _changing(self, handle: Handle, descriptor: int, node: Node | None) -> None:
+    def _changing(self, handle: Handle, node: Node | None) -> None:
         """Before any byte changes the database knows that it may have."""
         if handle.ino not in self._mtimes:
-            self._mtimes[handle.ino] = os.fstat(descriptor).st_mtime_ns
+            self._mtimes[handle.ino] = os.fstat(handle.descriptor).st_mtime_ns
         self._expect_flush(handle)
         if node is not None:
             tree.mark_written(self.store, node)
@@ -171,9 +172,8 @@ class OpenFiles:
                 await self._hydrate(ino)
         handle = self._handles[number] if number is not None else self._writer(ino)
         if handle is not None:
-            descriptor = await self._ready(handle)
-            self._changing(handle, descriptor, self.store.find_node(ino))
-            os.ftruncate(descriptor, size)
+            self._changing(handle, self.store.find_node(ino))
+            os.ftruncate(handle.descriptor, size)
             return
         node = self.store.node(ino)
         tree.mark_written(self.store, node)
@@ -193,7 +193,8 @@ class OpenFiles:
 
     def flush(self, number: int) -> None:
         """close(2): the end of one program's writing; a sidecar is judged now. Raises InvalidSidecar."""
-        self._written(self._handles[number])
+        if number not in self._own:
+            self._written(self._handles[number])
 
     def _written(self, handle: Handle) -> None:
         if not handle.unflushed:
@@ -216,7 +217,7 @@ class OpenFiles:
         mtime that it knew: then our own write left a later one here.
         """
         shown = self._mtimes.pop(handle.ino, None)
-        if shown is None or handle.descriptor is None:
+        if shown is None:
             return
         now = os.fstat(handle.descriptor)
         if now.st_mtime_ns != shown:
@@ -238,8 +239,6 @@ class OpenFiles:
     async def fsync(self, number: int, *, data_only: bool = False) -> None:
         """Everything written so far is on this machine's disk, with its name and what the database knows of it."""
         handle = self._handles[number]
-        if handle.descriptor is None:
-            return
         node = self.store.find_node(handle.ino)
         folder = None if node is None else os.path.dirname(self.store.absolute(node))
         state = self.store.state
@@ -259,6 +258,8 @@ class OpenFiles:
 
     def release(self, number: int) -> None:
         """The last close. Comes after close(2) returned: the name may already be another file's."""
+        if self._own.pop(number, None) is not None:
+            return
         handle = self._handles.pop(number)
         siblings = self._by_ino[handle.ino]
         siblings.remove(handle)
@@ -272,8 +273,7 @@ class OpenFiles:
         except OaiofsError:
             pass  # noted as a draft: nobody is left to tell
         finally:
-            if handle.descriptor is not None:
-                os.close(handle.descriptor)
+            os.close(handle.descriptor)
         if handle.writable and not self.store.writers[handle.ino]:
             self._last_writer_gone(handle.ino)
 
@@ -297,7 +297,10 @@ class OpenFiles:
     def close_all(self) -> None:
         """The mount is gone: nobody can use these any more."""
         for number in list(self._handles):
-            self.release(number)
+            try:
+                self.release(number)
+            except (OaiofsError, OSError) as error:
+                log.warning("closing an open file at the end: %s", error)
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> int:

@@ -45,7 +45,11 @@ class OwnFiles:
 
     def lookup(self, parent: int, name: str) -> Attributes:
         """The entry *name* of one of the folders. Raises NotFound."""
-        for ino, own in self.entries(parent):
+        if parent == BY_ID_INO:
+            record = self.store.record_of_id(name)
+            if record is not None and not record.removed:
+                return self.attributes(_LINKS + record.ino)
+        for ino, own in self.entries(parent) if parent == FOLDER_INO else ():
             if own == name:
                 return self.attributes(ino)
         raise NotFound(f"{name} does not exist")

@@ -14,8 +14,6 @@ from ..cache.store import Store
 from ..errors import NoAttribute, NotPermitted, Unsupported
 
 PREFIX = "user.oaio."
-#: Names below the prefix, read-only.
-NAMES = ("id", "stamp", "state", "right", "name", "csh", "device", "app", "error")
 
 
 class Xattrs:
@@ -38,13 +36,15 @@ class Xattrs:
         raise NoAttribute(f"{name} is not kept")
 
     def names(self, key: int, node: Node | None) -> list[str]:
-        record = self._store.record(key)
-        own = [PREFIX + name for name in NAMES if self._own(record, name)]
+        """The user's own attributes; ours are found by name only.
+
+        What is listed is copied by mv, cp -a and rsync -X: they would fail to set it here and take it out of here.
+        """
         try:
             kept = os.listxattr(self._place(key, node), follow_symlinks=False)
         except (NoAttribute, OSError):
-            kept = []
-        return own + [name for name in kept if name.startswith("user.") and not name.startswith(PREFIX)]
+            return []
+        return [name for name in kept if name.startswith("user.") and not name.startswith(PREFIX)]
 
     def set(self, key: int, node: Node | None, name: str, value: bytes) -> None:
         os.setxattr(self._changeable(key, node, name), name, value, follow_symlinks=False)

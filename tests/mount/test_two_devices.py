@@ -65,6 +65,7 @@ def test_everything_that_is_done_arrives(d1: MountKit, d2: MountKit, cloud: Clou
         held = {path: data for path, data in files(here).items() if data is not None}
         assert cloud.version(cloud.objects()["project"]) == held, what
 
+    (d1.path / "bystander").mkdir()
     here.mkdir()
     wait_for(there.exists, SOON)
     shutil.copytree(source, here, dirs_exist_ok=True)
@@ -95,8 +96,17 @@ def test_everything_that_is_done_arrives(d1: MountKit, d2: MountKit, cloud: Clou
     assert values(d2.path / "renamed") == {"_name": "renamed"}
 
     shutil.rmtree(d1.path / "renamed")
+    wait_same(lambda: os.listdir(d2.path), ["bystander"], SOON)
+    assert list(cloud.objects()) == ["bystander"]
+
+
+def test_deleting_the_last_object_is_believed_at_the_second_look(d1: MountKit, d2: MountKit) -> None:
+    d2.expect("The server no longer lists 1 of 1 objects")
+    (d1.path / "only one").mkdir()
+    (d1.path / "only one" / "a.txt").write_text("a")
+    wait_for((d2.path / "only one").exists, SOON)
+    shutil.rmtree(d1.path / "only one")
     wait_same(lambda: os.listdir(d2.path), [], SOON)
-    assert cloud.objects() == {}
 
 
 def test_the_storage_holds_exactly_the_announced_version(d1: MountKit, cloud: Cloud) -> None:

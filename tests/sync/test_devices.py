@@ -1,7 +1,7 @@
 """Two and three devices, whatever they do in whatever order: in the end all have the same, and no edit is lost.
 
 Every edit is a text of its own, so that it can be found again. An edit may only be missing in the end where somebody
-who had it before their eyes replaced or deleted it; else it is in a file, a value, a conflict copy or a conflict record.
+who saw it replaced or deleted it; else it is in a file, a value, a conflict copy or a conflict record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from oaiofs import errors
 from oaiofs.cache import records
 from oaiofs.core import merge
-from oaiofs.core.model import NAME_KEY
 from oaiofs.remote.faults import Faults
 from tests.devicekit import USER, Device, World, simulate
 
@@ -295,13 +294,11 @@ def test_on_a_server_that_takes_the_last_writer(steps: list[tuple[Any, ...]]) ->
     play(2, steps, checks_base=False)
 
 
+OWN = st.tuples(st.integers(0, 1), st.sampled_from(("write", "save", "value", "delete", "offline", "online", "wait")))
+
+
 @SETTINGS
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 1), st.sampled_from(("write", "save", "value", "delete", "offline", "online", "wait"))),
-        max_size=25,
-    )
-)
+@given(st.lists(OWN, max_size=25))
 def test_who_keeps_to_their_own_files_and_values_never_meets_a_conflict(steps: list[tuple[int, str]]) -> None:
     async def run(world: World) -> None:
         devices = [await world.syncing("d0"), await world.syncing("d1")]

@@ -1,0 +1,291 @@
+"""After an end that was not ordered: each row of the crash table of ``cache/recover.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from oaiofs.cache import objects, records, tree
+from oaiofs.cache.records import DISPLACED, Kind
+from oaiofs.cache.store import Head
+from tests.cache.conftest import Root, fact, remote_object
+
+LATER = "20260202000000000000"
+
+
+@pytest.fixture
+def head(root: Root) -> Head:
+    """An object with two agreed files, in a client root that will not end in order."""
+    made = root.object()
+    root.file(made.ino, "a.txt", b"first")
+    root.file(made.ino, "b.txt", b"second")
+    root.agree(made)
+    return made
+
+
+def place(root: Root, head: Head, path: str) -> Path:
+    return root.path / "objects" / head.folder / path
+
+
+def is_dirty(root: Root, head: Head) -> bool:
+    return root.store.record(head.key).dirty
+
+
+def with_placeholder(root: Root, head: Head) -> None:
+    """Make a.txt a file that is not downloaded."""
+    files = {"a.txt": fact(b"far"), "b.txt": root.store.base_files(head.key)["b.txt"]}
+    root.pull(head, remote_object({"_name": "Notes"}, files, LATER), files)
+
+
+def test_nothing_happened(root: Root, head: Head) -> None:
+    before = dict(root.store.walk(head.key))
+    root.reopen()
+    assert dict(root.store.walk(head.key)) == before
+    assert not is_dirty(root, head)
+
+
+def test_an_ordered_end_is_believed(root: Root, head: Head) -> None:
+    place(root, head, "found").write_bytes(b"x")
+    root.reopen(clean=True)
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["renamed", "not yet renamed"])
+def test_an_intent_is_carried_out(root: Root, head: Head, done: bool) -> None:
+    node = root.store.child(head.ino, "a.txt")
+    assert node is not None
+    source, inode = root.store.work_path(node), os.stat(place(root, head, "a.txt")).st_ino
+    target = f"objects/{head.folder}/moved.txt"
+    with root.store.state.transaction():
+        objects.move_later(root.store, source, target, inode)
+        root.store.update_node(node.ino, name="moved.txt")
+    if done:
+        place(root, head, "a.txt").rename(place(root, head, "moved.txt"))
+    root.reopen()
+    assert root.on_disk(head) == {"moved.txt", "b.txt"}
+    assert root.store.child(head.ino, "moved.txt").ino == node.ino  # type: ignore[union-attr]
+    assert records.intents(root.store.db) == []
+    assert root.content(head, "moved.txt") == b"first"
+
+
+def test_an_intent_never_touches_what_is_newer(root: Root, head: Head) -> None:
+    node = root.store.child(head.ino, "a.txt")
+    assert node is not None
+    inode = os.stat(place(root, head, "a.txt")).st_ino
+    objects.move_later(root.store, root.store.work_path(node), "", inode)
+    place(root, head, "new").write_bytes(b"newer")
+    place(root, head, "new").rename(place(root, head, "a.txt"))
+    root.reopen()
+    assert root.content(head, "a.txt") == b"newer"
+    assert is_dirty(root, head)
+
+
+def test_a_file_without_a_node_is_the_users(root: Root, head: Head) -> None:
+    place(root, head, "found.txt").write_bytes(b"found")
+    place(root, head, "d").mkdir()
+    place(root, head, "d/deep").write_bytes(b"deep")
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt", "found.txt", "d/deep"}
+    assert root.store.attached(head.key)["found.txt"].dirty
+    assert is_dirty(root, head)
+
+
+def test_an_editors_own_file_found_makes_nothing_dirty(root: Root, head: Head) -> None:
+    place(root, head, ".a.txt.swp").write_bytes(b"vim")
+    os.symlink("me@host", place(root, head, ".#a.txt"))
+    root.reopen()
+    kinds = {path: node.kind for path, node in root.store.walk(head.key)}
+    assert (kinds[".a.txt.swp"], kinds[".#a.txt"]) == (Kind.FILE, Kind.LINK)
+    assert not is_dirty(root, head)
+
+
+def test_a_missing_file_that_the_servers_have_is_a_placeholder_again(root: Root, head: Head) -> None:
+    place(root, head, "a.txt").unlink()
+    root.reopen()
+    assert not root.store.attached(head.key)["a.txt"].local
+    assert not is_dirty(root, head)
+
+
+def test_a_missing_file_that_nobody_has_is_gone(root: Root, head: Head) -> None:
+    root.write(root.store.child(head.ino, "a.txt"), b"edited")  # type: ignore[arg-type]
+    place(root, head, "a.txt").unlink()
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"b.txt"}
+    assert is_dirty(root, head)
+
+
+def test_killed_between_a_rename_over_and_its_commit(root: Root, head: Head) -> None:
+    """The way careful editors save: the bytes are under the name, whatever the rows say."""
+    root.file(head.ino, ".save~", b"saved")
+    place(root, head, ".save~").rename(place(root, head, "a.txt"))
+    root.reopen()
+    assert root.content(head, "a.txt") == b"saved"
+    assert root.store.attached(head.key)["a.txt"].dirty
+    assert {path for path, _ in root.store.walk(head.key)} == {"a.txt", "b.txt", "values.json"}
+    assert is_dirty(root, head)
+
+
+@pytest.mark.parametrize(("data", "edited"), [(b"far", False), (b"FAR", True), (b"longer", True)])
+def test_bytes_where_a_placeholder_is_expected(root: Root, head: Head, data: bytes, edited: bool) -> None:
+    with_placeholder(root, head)
+    place(root, head, "a.txt").write_bytes(data)
+    root.reopen()
+    node = root.store.attached(head.key)["a.txt"]
+    assert (node.local, node.dirty, is_dirty(root, head)) == (True, edited, edited)
+    assert root.content(head, "a.txt") == data
+
+
+def test_a_placeholder_without_bytes_stays_one(root: Root, head: Head) -> None:
+    with_placeholder(root, head)
+    root.reopen()
+    assert not root.store.attached(head.key)["a.txt"].local
+    assert not is_dirty(root, head)
+
+
+@pytest.mark.parametrize("data", [b"other", b"longer than before"])
+def test_a_file_written_without_us_is_dirty(root: Root, head: Head, data: bytes) -> None:
+    place(root, head, "a.txt").write_bytes(data)
+    os.utime(place(root, head, "a.txt"), ns=(7, 7))
+    root.reopen()
+    assert root.store.attached(head.key)["a.txt"].dirty
+    assert is_dirty(root, head)
+
+
+def test_a_dirty_file_stays_dirty(root: Root, head: Head) -> None:
+    root.write(root.store.child(head.ino, "a.txt"), b"edited")  # type: ignore[arg-type]
+    root.reopen()
+    assert root.store.attached(head.key)["a.txt"].dirty
+    assert is_dirty(root, head)
+    assert root.content(head, "a.txt") == b"edited"
+
+
+def test_a_sidecar_that_does_not_show_the_values_is_written_anew(root: Root, head: Head) -> None:
+    root.store.update_object(head.key, values={"_name": "Notes", "k": 1})
+    root.reopen()
+    assert json.loads(root.content(head, "values.json")) == {"_name": "Notes", "k": 1}
+    place(root, head, "values.json").unlink()
+    root.reopen()
+    assert json.loads(root.content(head, "values.json")) == {"_name": "Notes", "k": 1}
+
+
+def test_a_sidecar_written_and_not_closed_is_judged(root: Root, head: Head) -> None:
+    root.write(root.store.child(head.ino, "values.json"), b'{"_name": "Notes", "k": 2}')  # type: ignore[arg-type]
+    root.reopen()
+    assert root.store.record(head.key).values == {"_name": "Notes", "k": 2}
+    assert is_dirty(root, head)
+
+
+def test_half_a_sidecar_is_a_draft(root: Root, head: Head) -> None:
+    root.write(root.store.child(head.ino, "values.json"), b'{"_name": "No')  # type: ignore[arg-type]
+    root.reopen()
+    record = root.store.record(head.key)
+    assert record.draft is not None
+    assert record.values == {"_name": "Notes"}
+    assert root.content(head, "values.json") == b'{"_name": "No'
+    root.reopen()
+    assert root.content(head, "values.json") == b'{"_name": "No', "still, after another one"
+
+
+def test_killed_between_a_saved_sidecars_rename_and_its_commit(root: Root, head: Head) -> None:
+    """An editor's new sidecar is on the disk, under a name whose row knows nothing of it."""
+    root.file(head.ino, ".save~", b'{"_name": "Notes", "k": 3}')
+    place(root, head, ".save~").rename(place(root, head, "values.json"))
+    root.reopen()
+    assert root.store.record(head.key).values == {"_name": "Notes", "k": 3}
+    assert is_dirty(root, head)
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_displaced_bytes(root: Root, head: Head, written: bool) -> None:
+    node = root.store.child(head.ino, "a.txt")
+    assert node is not None
+    root.store.state.set_meta("device_id", "one")
+    root.store.writers[node.ino] += 1
+    with_placeholder(root, head)
+    assert root.store.node(node.ino).parent == DISPLACED
+    if written:
+        tree.mark_written(root.store, root.store.node(node.ino))
+        (root.path / "detached" / str(node.ino)).write_bytes(b"mine")
+    root.reopen()
+    assert os.listdir(root.path / "detached") == []
+    copies = set(root.store.attached(head.key)) - {"a.txt", "b.txt"}
+    if written:
+        (copy,) = copies
+        assert copy.startswith("a (conflict one ")
+        assert root.content(head, copy) == b"mine"
+        assert is_dirty(root, head)
+    else:
+        assert copies == set()
+        assert not is_dirty(root, head)
+
+
+def test_folders_follow_whatever_is_there(root: Root, head: Head) -> None:
+    tree.make_folder(root.store, head.ino, "lost", 0o755)
+    place(root, head, "lost").rmdir()
+    place(root, head, "found").mkdir()
+    root.reopen()
+    kinds = {path: node.kind for path, node in root.store.walk(head.key)}
+    assert kinds["lost"] is kinds["found"] is Kind.DIRECTORY
+    assert place(root, head, "lost").is_dir()
+    assert not is_dirty(root, head)
+
+
+def test_a_lost_folder_of_agreed_files_is_placeholders_again(root: Root, head: Head) -> None:
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    root.file(folder.ino, "deep", b"deep")
+    root.agree(head, LATER)
+    for path in ("d/deep", "a.txt", "b.txt", "values.json"):
+        place(root, head, path).unlink()
+    place(root, head, "d").rmdir()
+    place(root, head, "").rmdir()
+    root.reopen()
+    assert {path: node.local for path, node in root.store.attached(head.key).items()} == {
+        "a.txt": False, "b.txt": False, "d/deep": False
+    }  # fmt: skip
+    assert not is_dirty(root, head)
+    assert json.loads(root.content(head, "values.json")) == {"_name": "Notes"}
+
+
+def test_a_folder_where_a_file_was(root: Root, head: Head) -> None:
+    place(root, head, "a.txt").unlink()
+    place(root, head, "a.txt").mkdir()
+    place(root, head, "a.txt/inside").write_bytes(b"x")
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt/inside", "b.txt"}
+    assert is_dirty(root, head)
+
+
+def test_something_that_is_no_file_is_left_alone(root: Root, head: Head) -> None:
+    os.mkfifo(place(root, head, "pipe"))
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+    assert place(root, head, "pipe").exists()
+
+
+def test_downloads_and_snapshots_on_their_way_are_cleared_away(root: Root, head: Head) -> None:
+    (root.path / "staging" / "1-1").write_bytes(b"half")
+    root.reopen(clean=True)
+    assert os.listdir(root.path / "staging") == []
+
+
+def test_an_object_on_its_way_into_the_trash_gets_there(root: Root, head: Head) -> None:
+    with root.store.state.transaction():
+        objects.to_trash(root.store, root.store.record(head.key), "test")
+        root.store.delete_object(head.key)
+    root.reopen()  # before its folder was moved
+    assert root.store.heads == {}
+    assert (root.path / "trash" / head.folder / "a.txt").read_bytes() == b"first"
+
+
+def test_recovering_twice_is_recovering_once(root: Root, head: Head) -> None:
+    place(root, head, "found.txt").write_bytes(b"found")
+    place(root, head, "b.txt").write_bytes(b"edited by hand")
+    root.reopen()
+    once = dict(root.store.walk(head.key))
+    seq = root.store.record(head.key).local_seq
+    root.reopen()
+    assert dict(root.store.walk(head.key)) == once
+    assert root.store.record(head.key).local_seq == seq

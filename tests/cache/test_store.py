@@ -1,0 +1,124 @@
+"""The client root as a tree: numbers, names, paths, and what counts as a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from oaiofs.cache import objects, records, tree
+from oaiofs.core.model import Right
+from oaiofs.errors import Stale, StateError
+from tests.cache.conftest import Root
+
+
+def test_inode_numbers_are_never_used_twice(root: Root) -> None:
+    head = root.object()
+    used = {root.file(head.ino, f"f{number}").ino for number in range(5)}
+    last = root.file(head.ino, "last")
+    tree.unlink(root.store, last)
+    used |= {last.ino, head.ino}
+    for clean in (True, False):
+        root.reopen(clean=clean)
+        new = root.file(head.ino, f"after {clean}").ino
+        assert new not in used
+        used.add(new)
+
+
+def test_everything_is_there_again_after_a_restart(root: Root) -> None:
+    head = root.object("Größe")
+    folder = tree.make_folder(root.store, head.ino, "d", 0o750)
+    file = root.file(folder.ino, "f.txt", b"x")
+    before = {path: (node.ino, node.mode) for path, node in root.store.walk(head.key)}
+    root.reopen(clean=True)
+    assert root.store.by_name["Größe"].ino == head.ino
+    assert {path: (node.ino, node.mode) for path, node in root.store.walk(head.key)} == before
+    assert root.store.path_in_object(root.store.node(file.ino)) == "d/f.txt"
+
+
+def test_what_is_gone_says_so(root: Root) -> None:
+    with pytest.raises(Stale):
+        root.store.node(4711)
+    assert root.store.find_node(4711) is None
+    with pytest.raises(StateError):
+        root.store.record(4711)
+
+
+def test_attached_files_are_those_that_belong_to_versions(root: Root) -> None:
+    head = root.object()
+    tree.make_folder(root.store, head.ino, "d", 0o755)
+    tree.make_link(root.store, head.ino, ".#lock", "me@host")
+    for name in ("a.txt", "a.txt~", ".a.txt.swp"):
+        root.file(head.ino, name)
+    assert set(root.store.attached(head.key)) == {"a.txt"}
+    assert {path for path, _ in root.store.walk(head.key)} == {
+        "values.json", "d", ".#lock", "a.txt", "a.txt~", ".a.txt.swp"
+    }  # fmt: skip
+
+
+def test_a_name_that_the_agreed_version_has_is_no_editors_own(root: Root) -> None:
+    head = root.object()
+    root.file(head.ino, "thesis~", b"x")
+    assert not root.store.attached(head.key)
+    records.set_base_files(root.store.db, head.key, {"thesis~": root.store.child(head.ino, "thesis~").fact})  # type: ignore[union-attr]
+    assert set(root.store.attached(head.key)) == {"thesis~"}
+
+
+def test_a_change_makes_the_object_dirty_and_rings(root: Root) -> None:
+    head = root.object()
+    rung: list[int] = []
+    root.store.doorbell = rung.append
+    root.agree(head)
+    assert not root.store.record(head.key).dirty
+    root.steady, root.wall = 10.0, root.wall + 10
+    root.file(head.ino, "a.txt", b"x")
+    record = root.store.record(head.key)
+    assert record.dirty
+    assert record.pending_since == root.wall
+    assert rung == [head.key]
+    assert root.store.changes.objects[head.key].first == 10.0
+    root.steady, root.wall = 11.0, root.wall + 1
+    root.store.touch(head.key)
+    assert root.store.record(head.key).pending_since == root.wall - 1, "of the first change"
+    activity = root.store.changes.objects[head.key]
+    assert (activity.first, activity.last) == (10.0, 11.0)
+
+
+def test_editors_own_files_make_nothing_dirty(root: Root) -> None:
+    head = root.object()
+    root.agree(head)
+    node = root.file(head.ino, ".a.txt.swp", b"x")
+    root.write(node, b"y")
+    tree.unlink(root.store, node)
+    assert not root.store.record(head.key).dirty
+
+
+def test_a_rolled_back_change_leaves_nothing_behind_in_memory(root: Root) -> None:
+    head = root.object()
+    made: list[int] = []
+
+    def half_done() -> None:
+        with root.store.state.transaction():
+            root.store.update_object(head.key, name="Other", right=Right.READ)
+            made.append(tree.make_folder(root.store, head.ino, "d", 0o755).ino)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half_done()
+    assert set(root.store.by_name) == {"Notes"}
+    assert root.store.heads[head.key] == head
+    assert root.store.find_node(made[0]) is None
+
+
+def test_two_roots_know_nothing_of_each_other(make_root: Callable[[str], Root]) -> None:
+    one, two = make_root("one"), make_root("two")
+    one.object()
+    assert two.store.heads == {}
+
+
+def test_object_folders_are_never_used_twice(root: Root) -> None:
+    first = root.object()
+    objects.leave(root.store, root.store.record(first.key), "test")
+    second = root.object()
+    assert second.folder != first.folder
+    assert (root.path / "trash" / first.folder).is_dir()
