@@ -153,6 +153,9 @@ class Hosts:
             raise errors.Unsupported(f"the server has no storage account {csh_id!r} for you")
         return self.cloud.storage(csh_id, faults=self.faults)
 
+    async def forget(self) -> None:
+        await trio.lowlevel.checkpoint()
+
 
 class Device:
     """One client root with everything of a mount but the kernel. Paths are ``OBJECT/FOLDER/FILE``."""

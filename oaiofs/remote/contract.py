@@ -7,7 +7,7 @@ the outside; each is cancellable and leaves its implementation usable when cance
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -100,5 +100,11 @@ class StorageHost(Protocol):
         """Close connections; never raises RemoteError."""
 
 
-#: Hands out the storage host of a csh id, opened at the first call for it.
-OpenHost = Callable[[str], Awaitable[StorageHost]]
+class OpenHost(Protocol):
+    """Hands out storage hosts by csh id, opened at the first call for each."""
+
+    async def __call__(self, csh_id: str) -> StorageHost:
+        """The host of *csh_id*. Raises Unsupported for one that cannot be used here."""
+
+    async def forget(self) -> None:
+        """Ask for the accounts anew at the next call: a password was not accepted any more."""

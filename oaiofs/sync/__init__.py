@@ -313,6 +313,8 @@ class Sync:
         except (OaiofsError, OSError) as error:
             log.warning("%s of %s: %s", verb.value, subject, error)
             self._failed(subject, error)
+            if isinstance(error, Unauthorized):
+                await self._transfer.forget_hosts()
             if isinstance(error, (Unreachable, Unauthorized)):
                 self.watch.soon()
         except Exception as error:

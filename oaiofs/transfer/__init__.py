@@ -136,6 +136,10 @@ class Transfer:
         for parent, name in applied.names | {(ROOT_INO, head.name)}:
             self._announce(parent, name)
 
+    async def forget_hosts(self) -> None:
+        """A storage password is not accepted any more: the server may have a new one."""
+        await self._open_host.forget()
+
     async def quota(self) -> Quota:
         """Room on the storage host of new objects."""
         return await (await self._open_host(self._csh_id)).quota()

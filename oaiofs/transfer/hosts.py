@@ -43,7 +43,7 @@ class Hosts:
         return hosts.open_storage(account, self._storage_urls, insecure=self._insecure)
 
     async def forget(self) -> None:
-        """Ask for the accounts anew at the next use: a password was not accepted any more."""
+        """See ``contract.OpenHost``."""
         async with self._lock:
             await self.aclose()
 

@@ -130,7 +130,8 @@ class Vfs:
         descriptor = self.files.descriptor_of(ino) if node is None else None
         if descriptor is not None:
             return self.describe.opened(ino, descriptor)
-        return self.describe.node(node or self.store.node(ino))
+        gone = self.describe.gone_folder(ino) if node is None else None
+        return gone or self.describe.node(node or self.store.node(ino))
 
     def _named(self, ino: int) -> Node | None:
         """The node of an inode that still has its name in the mount."""
@@ -157,6 +158,8 @@ class Vfs:
         head = self.store.by_ino.get(ino)
         if head is not None:
             self._child(ino, head.sidecar)
+        elif self._named(ino) is None and self.describe.gone_folder(ino) is not None:
+            return []
         elif self.store.node(ino).kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{self.store.node(ino).name} is no folder")
         return sorted(((node.ino, node.name) for node in self.store.children(ino)), key=lambda entry: entry[1])

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import cachetools
 
 from ..cache.records import Kind, Node
 from ..cache.store import Head, Store
@@ -17,6 +19,7 @@ from ..cache.store import Head, Store
 #: Seconds that the kernel may keep a name or attributes.
 LONG = 3600.0
 _WRITE_BITS = 0o222
+_FOLDERS_KEPT = 1024
 _TYPE = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.LINK: stat.S_IFLNK}
 
 
@@ -43,6 +46,7 @@ class Describer:
         self.store = store
         self.read_only = read_only
         self.uid, self.gid = os.getuid(), os.getgid()
+        self._folders: cachetools.LRUCache[int, Attributes] = cachetools.LRUCache(_FOLDERS_KEPT)  # as last described
 
     def may_write(self, head: Head) -> bool:
         return head.right.may_update and not self.read_only
@@ -77,9 +81,15 @@ class Describer:
             status.st_mtime_ns, status.st_ctime_ns,
         )  # fmt: skip
 
-    @staticmethod
-    def _folder(ino: int, status: os.stat_result, mode: int, *, writable: bool) -> Attributes:
+    def gone_folder(self, ino: int) -> Attributes | None:
+        """A directory that is no more: a program may still be in it, as a shell that removes its own folder."""
+        last = self._folders.get(ino)
+        return None if last is None else replace(last, nlink=0)
+
+    def _folder(self, ino: int, status: os.stat_result, mode: int, *, writable: bool) -> Attributes:
         mode = stat.S_IFDIR | (mode if writable else mode & ~_WRITE_BITS)
-        return Attributes(
+        described = Attributes(
             ino, mode, 2, status.st_uid, status.st_gid, 4096, status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns
         )
+        self._folders[ino] = described
+        return described

@@ -233,6 +233,18 @@ def test_rm_r_of_an_object(d1: MountKit, d2: MountKit, place: Path, sample: Path
     assert place.name not in cloud.objects()
 
 
+def test_a_shell_in_a_folder_that_is_removed(place: Path, tmp_path: Path) -> None:
+    script = """
+        mkdir -p object/inner; cd object/inner; rm -r ../../object
+        stat --format %F . && ls -a . ; echo $?
+        touch new 2> /dev/null; echo $?; cd ..; echo $?"""
+    runs = [
+        subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+        for folder in (place.parent, place, tmp_path)
+    ]
+    assert [(one.returncode, one.stdout) for one in runs] == [(runs[2].returncode, runs[2].stdout)] * 3
+
+
 # -- version control and databases -----------------------------------------------------------------------------------
 
 
