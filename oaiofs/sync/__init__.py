@@ -340,9 +340,7 @@ class Sync:
 
     async def _do(self, subject: Subject, verb: ObjectVerb) -> None:
         if not isinstance(subject, int):
-            if self.store.record_of_id(subject) is None:
-                await self._transfer.adopt(self.watch.seen.moved[subject])
-            self.watch.seen.done(subject)
+            await self._adopt(subject)
             return
         record = self.store.record(subject)
         oaio_id = record.oaio_id
@@ -369,6 +367,16 @@ class Sync:
 
     def _being_written(self, key: int) -> bool:
         return any(self.store.writers[node.ino] for node in records.nodes_of(self.store.db, key))
+
+    async def _adopt(self, oaio_id: OaioId) -> None:
+        remote = self.watch.seen.moved.get(oaio_id)
+        if remote is None:
+            raise ChangedMeanwhile(f"{oaio_id}: no longer listed")
+        if self.store.record_of_id(oaio_id) is None:
+            await self._transfer.adopt(remote)
+        known = self.store.record_of_id(oaio_id)
+        if known is not None:
+            self.watch.seen.adopted(oaio_id, known.key, remote.stamp)
 
     async def _push(self, record: ObjectRecord) -> None:
         pushed = await self._transfer.push(record.key)

@@ -83,6 +83,13 @@ class Sight:
         self.keys[oaio_id] = key
         self.done(oaio_id)
 
+    def adopted(self, oaio_id: OaioId, key: int, stamp: Stamp) -> None:
+        """The object is known here now, as number *key*; a version listed since then is the planner's next."""
+        self.keys[oaio_id] = key
+        self.done(oaio_id, stamp)
+        if oaio_id in self.moved:
+            self.differing.add(key)
+
     def done(self, oaio_id: OaioId, stamp: Stamp | None = None) -> None:
         """The listed version, if it still is the one of *stamp*, is the agreed one now."""
         self.unknown.discard(oaio_id)

@@ -327,6 +327,9 @@ class Vfs:
             objects.put_draft(self.store, head, data)
             self._outlook.announce(head.ino, head.sidecar)
             objects.accept_text(self.store, head.key, data)  # raises with the line and column
+        replaced = self.store.child(head.ino, head.sidecar)
+        if replaced is not None:  # after a kill between the rename and its commit the new text is judged all the same
+            self.store.update_node(replaced.ino, dirty=1)
         tree.rename(self.store, node, head.ino, head.sidecar)
         objects.judge_sidecar(self.store, self.store.node(node.ino))
         if objects.refresh_sidecar(self.store, head.key):  # values that came in meanwhile are merged into it

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oaiofs.cache import apply, objects, records, tree
-from oaiofs.cache.records import Node
+from oaiofs.cache.records import Kind, Node
 from oaiofs.cache.recover import recover
 from oaiofs.cache.store import Head, Store
 from oaiofs.core.model import FileFact, OaioId, RemoteObject, Right, Stamp
@@ -87,7 +87,12 @@ class Root:
 
     def pull(self, head: Head, remote: RemoteObject, files: dict[str, FileFact]) -> apply.Applied:
         """Take over a remote version, with what is here hashed."""
-        local = self.hash_all(head.key)
+        self.hash_all(head.key)
+        local = {  # editors' own files too, as an arriving one may want their names
+            path: FileFact(-1, "") if node.dirty else node.fact
+            for path, node in self.store.walk(head.key)
+            if node.kind is not Kind.DIRECTORY and not self.store.is_sidecar(node)
+        }
         return apply.remote_version(self.store, head.key, remote, files, local, "one")
 
 
