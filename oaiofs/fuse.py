@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import stat
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -174,34 +175,34 @@ class Operations(pyfuse3.Operations):
         if fields.update_size:
             await self.vfs.truncate(inode, attr.st_size, fh)
         if fields.update_mode:
-            self.vfs.chmod(inode, attr.st_mode)
+            self.vfs.metadata.chmod(inode, attr.st_mode)
         if fields.update_uid or fields.update_gid:
             uid = attr.st_uid if fields.update_uid else -1
             gid = attr.st_gid if fields.update_gid else -1
-            self.vfs.chown(inode, uid, gid)
+            self.vfs.metadata.chown(inode, uid, gid)
         if fields.update_atime or fields.update_mtime:
             atime = attr.st_atime_ns if fields.update_atime else None
             mtime = attr.st_mtime_ns if fields.update_mtime else None
-            self.vfs.set_times(inode, atime, mtime)
+            self.vfs.metadata.set_times(inode, atime, mtime)
         return _entry(self.vfs.getattr(inode))
 
     @_answered
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
         if not name.startswith(b"user."):  # security.capability is asked for again and again
             raise pyfuse3.FUSEError(errno.ENODATA)
-        return self.vfs.getxattr(inode, _text(name))
+        return self.vfs.metadata.getxattr(inode, _text(name))
 
     @_answered
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
-        return [XAttrNameT(name.encode()) for name in self.vfs.listxattr(inode)]
+        return [XAttrNameT(name.encode()) for name in self.vfs.metadata.listxattr(inode)]
 
     @_answered
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
-        self.vfs.setxattr(inode, _text(name), value)
+        self.vfs.metadata.setxattr(inode, _text(name), value)
 
     @_answered
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
-        self.vfs.removexattr(inode, _text(name))
+        self.vfs.metadata.removexattr(inode, _text(name))
 
     @_answered
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
@@ -369,9 +370,17 @@ def stop() -> None:
     pyfuse3.terminate()
 
 
-def write_back(mountpoint: str) -> None:
-    """Have the kernel send what it holds of written files. Blocks until ``serve`` has taken it: for threads."""
-    pyfuse3.syncfs(mountpoint)
+def write_back(root: int) -> None:
+    """Have the kernel send what it holds of written files; *root* is a descriptor in the mount. Blocks: for threads.
+
+    In a process of its own: pyfuse3's syncfs keeps the interpreter's lock, without which nobody here could answer. And
+    a process that waits in the kernel for its own answer can't be killed: it would keep /dev/fuse open for ever.
+    Raises OSError.
+    """
+    command = ["sync", "--file-system", f"/proc/self/fd/{root}"]
+    done = subprocess.run(command, pass_fds=(root,), stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise OSError(errno.EIO, os.fsdecode(done.stderr).strip())
 
 
 def _own_options() -> set[str]:

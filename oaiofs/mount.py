@@ -231,7 +231,7 @@ class _Mount:
         try:
             mountinfo.remove(mountpoint, lazy=True)
             self._mounted = False
-            fuse.write_back(f"/proc/self/fd/{descriptor}")
+            fuse.write_back(descriptor)
         finally:
             os.close(descriptor)
 

@@ -28,9 +28,9 @@ from oaiofs.cache import records
 from oaiofs.cache.records import ConflictRecord, ObjectRecord
 from oaiofs.cache.recover import recover
 from oaiofs.cache.store import ROOT_INO, Store
-from oaiofs.core.model import OaioId, RemoteObject, Right, Stamp
+from oaiofs.core.model import Listing, OaioId, RemoteObject, Right, Stamp
 from oaiofs.remote.contract import StorageHost
-from oaiofs.remote.memory import Cloud, Faults, StorageTree
+from oaiofs.remote.memory import Cloud, Faults, MemoryOaioServer, StorageTree
 from oaiofs.status import Status
 from oaiofs.sync import Pace, Sync
 from oaiofs.transfer import Transfer
@@ -157,6 +157,18 @@ class Hosts:
         await trio.lowlevel.checkpoint()
 
 
+class LateServer(MemoryOaioServer):
+    """A session whose listings take *late* seconds on their way back: what they say may be old by then."""
+
+    late = 0.0
+
+    async def list_objects(self) -> Listing:
+        late = self.late
+        listing = await super().list_objects()
+        await trio.sleep(late)
+        return listing
+
+
 class Device:
     """One client root with everything of a mount but the kernel. Paths are ``OBJECT/FOLDER/FILE``."""
 
@@ -168,7 +180,8 @@ class Device:
         self.pace = pace
         self.skew = 0.0  # seconds that this device's wall clock is ahead
         self.hosts = Hosts(world.cloud)
-        self.server = world.cloud.session(user, device_id=name)
+        password = world.cloud.users[user].password
+        self.server = LateServer(world.cloud, user, password, device_id=name, app_id="oaiofs")
         self.announced: list[tuple[int, str]] = []
         self._running: trio.CancelScope | None = None
         self.open()

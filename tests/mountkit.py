@@ -40,6 +40,7 @@ from tests.serverkit import ServerKit
 REPOSITORY = Path(__file__).parent.parent
 _START_TIMEOUT = 30.0
 _END_TIMEOUT = 30.0
+_KILL_TIMEOUT = 10.0
 #: Seconds after which a mount is killed: a program stuck in it can't be interrupted in any other way.
 _LIFETIME = 100.0
 _LOUD = re.compile(r" (WARNING|ERROR|CRITICAL) |^Traceback|^\w*(Error|Warning): |oaiofs: ", re.MULTILINE)
@@ -122,6 +123,7 @@ class MountKit:
         self.client_root = self.folder / "root"
         self.process: subprocess.Popen[bytes] | None = None
         self._guard: threading.Timer | None = None
+        self._connection = 0  # the kernel's number for this mount
         self._log_file = self.folder / "mount.log"
         self._expected: list[str] = []
         for name in ("mnt", "run", "home"):
@@ -186,6 +188,7 @@ class MountKit:
         self._guard.start()
         wait_for(lambda: " is mounted at " in self.log[begun:] or not self.running, _START_TIMEOUT, "the mount")
         assert self.running, f"the mount ended with {self.process.returncode}:\n{self.log[begun:]}"
+        self._connection = os.minor(os.stat(self.path).st_dev)
 
     def ended(self, timeout: float = _END_TIMEOUT) -> int:
         """Wait for the mount's process to end; its exit code."""
@@ -210,7 +213,13 @@ class MountKit:
 
     def _clean(self) -> None:
         if self.running:
-            self.kill()
+            assert self.process is not None
+            self.process.kill()
+            try:
+                self.ended(_KILL_TIMEOUT)
+            except subprocess.TimeoutExpired:  # it waits in the kernel for itself
+                Path(f"/sys/fs/fuse/connections/{self._connection}/abort").write_text("1")
+                self.ended(_KILL_TIMEOUT)
         for _ in range(10):  # a mountpoint may have been mounted over
             if mountinfo.at(self.path) is None:
                 break

@@ -2,7 +2,7 @@
 
 One directory per object, its values as a sidecar, its attached files as files. Must not know FUSE (``fuse`` translates
 its requests and our errors), nor when anything reaches the servers (``sync`` is told by the store's doorbell). Only
-``open``, ``read``, ``write`` and ``truncate`` of a placeholder wait for the network.
+``open`` and ``truncate`` of a placeholder, and renaming one over a sidecar, wait for the network.
 """
 
 from __future__ import annotations
@@ -22,29 +22,26 @@ from ..cache.workdir import OBJECTS, sync_folder
 from ..core import names, sidecar
 from ..core.model import Quota
 from ..errors import (
-    AccessDenied,
     CrossesObjects,
     DirectoryNotEmpty,
     Exists,
     InvalidName,
     InvalidSidecar,
     IsADirectory,
-    NameTooLong,
     NotADirectory,
     NotFound,
     NotPermitted,
     ReadOnly,
-    Stale,
-    Unsupported,
 )
 from .attributes import Attributes, Describer
 from .files import OpenFiles
+from .metadata import Metadata
+from .rights import Rights, check_name, check_object_name
 from .virtual import FOLDER_INO, OwnFiles, is_own_name
 from .xattrs import Xattrs
 
 __all__ = ["Identity", "Outlook", "Vfs"]
 
-_LONGEST_NAME = 255
 _BLOCK = 4096
 RENAME_NOREPLACE = 1
 
@@ -83,7 +80,9 @@ class Vfs:
         self.describe = Describer(store, read_only=read_only)
         self.files = OpenFiles(store, outlook.hydrate, outlook.announce, identity.device_id)
         self.own = OwnFiles(store, {"status.json": outlook.status, "conflicts.json": outlook.conflicts})
-        self._xattrs = Xattrs(store, outlook.state_of, outlook.error_of)
+        self.rights = Rights(store, self.own, read_only=read_only)
+        xattrs = Xattrs(store, outlook.state_of, outlook.error_of)
+        self.metadata = Metadata(store, self.rights, self.files, self.getattr, xattrs)
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -126,22 +125,17 @@ class Vfs:
         head = self.store.by_ino.get(ino)
         if head is not None:
             return self.describe.head(head)
-        node = self._named(ino)
+        node = self.rights.named(ino)
         descriptor = self.files.descriptor_of(ino) if node is None else None
         if descriptor is not None:
             return self.describe.opened(ino, descriptor)
         gone = self.describe.gone_folder(ino) if node is None else None
         return gone or self.describe.node(node or self.store.node(ino))
 
-    def _named(self, ino: int) -> Node | None:
-        """The node of an inode that still has its name in the mount."""
-        node = self.store.find_node(ino)
-        return node if node is not None and node.object in self.store.heads else None
-
     def exists(self, ino: int) -> bool:
         """Whether the inode still stands for something: has a name, or is open."""
         known = ino == ROOT_INO or self.own.has(ino) or ino in self.store.by_ino
-        return known or self._named(ino) is not None or self.files.descriptor_of(ino) is not None
+        return known or self.rights.named(ino) is not None or self.files.descriptor_of(ino) is not None
 
     def _root(self) -> Attributes:
         status = os.stat(self.store.files.absolute(OBJECTS))
@@ -158,7 +152,7 @@ class Vfs:
         head = self.store.by_ino.get(ino)
         if head is not None:
             self._child(ino, head.sidecar)
-        elif self._named(ino) is None and self.describe.gone_folder(ino) is not None:
+        elif self.rights.named(ino) is None and self.describe.gone_folder(ino) is not None:
             return []
         elif self.store.node(ino).kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{self.store.node(ino).name} is no folder")
@@ -176,50 +170,19 @@ class Vfs:
             return self.own.target(ino)
         return os.readlink(self.store.absolute(self.store.node(ino)))
 
-    # -- who may ---------------------------------------------------------------------------------------------
-
-    def _head_of(self, ino: int) -> Head:
-        """The object that a directory is, or that something is in."""
-        head = self.store.by_ino.get(ino) or self.store.heads.get(self.store.node(ino).object)
-        if head is None:
-            raise Stale("the object that this belonged to was removed")
-        return head
-
-    def _check_writable(self, ino: int) -> Head:
-        if self.own.has(ino):
-            raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
-        if self.read_only:
-            raise ReadOnly("this mount is read-only")
-        head = self._head_of(ino)
-        if not head.right.may_update:
-            raise AccessDenied(f"you may only read {head.name}: its owner can give you right U")
-        return head
-
-    @staticmethod
-    def _check_name(name: str) -> None:
-        if len(name.encode()) > _LONGEST_NAME:
-            raise NameTooLong(f"{name[:40]}… is longer than {_LONGEST_NAME} bytes")
-
-    def _check_object_name(self, name: str) -> None:
-        self._check_name(name)
-        if name.startswith("."):
-            raise NotPermitted(f"{name}: an object's name does not start with a dot")
-        if name != names.safe_name(name):
-            raise InvalidName(f"{name!r} can't be an object's name: other devices could not show it")
-
     # -- objects ---------------------------------------------------------------------------------------------
 
     def mkdir(self, parent: int, name: str, mode: int) -> Attributes:
         """A new object in the root, a new folder anywhere else."""
         if parent != ROOT_INO:
-            head = self._check_writable(parent)
-            self._check_name(name)
+            head = self.rights.check_writable(parent)
+            check_name(name)
             if parent == head.ino and name == head.sidecar:
                 raise Exists(f"{name} shows the object's values and can't be a folder")
             return self.describe.node(tree.make_folder(self.store, parent, name, mode))
         if self.read_only:
             raise ReadOnly("this mount is read-only")
-        self._check_object_name(name)
+        check_object_name(name)
         if name in self.store.by_name:
             raise Exists(f"an object called {name} exists already")
         who = self.identity
@@ -232,7 +195,7 @@ class Vfs:
         if parent == ROOT_INO:
             self._remove_object(name)
             return
-        self._check_writable(parent)
+        self.rights.check_writable(parent)
         tree.remove_folder(self.store, self._existing(parent, name))
 
     def _remove_object(self, name: str) -> None:
@@ -247,8 +210,8 @@ class Vfs:
         head = self.store.by_name.get(old)
         if head is None:
             raise NotFound(f"there is no object called {old}")
-        self._check_writable(head.ino)
-        self._check_object_name(new)
+        self.rights.check_writable(head.ino)
+        check_object_name(new)
         if old == new:
             return
         if new in self.store.by_name:
@@ -268,8 +231,8 @@ class Vfs:
         """A new file, opened; its handle and attributes."""
         if parent == ROOT_INO:
             raise NotPermitted(f"{name}: objects are directories; make one with mkdir and put the file in it")
-        self._check_writable(parent)
-        self._check_name(name)
+        self.rights.check_writable(parent)
+        check_name(name)
         self._child(parent, name)  # a sidecar due to come back is there again
         node, descriptor = tree.create_file(self.store, parent, name, mode)
         if uid != self.describe.uid and self.describe.uid == 0:
@@ -280,14 +243,14 @@ class Vfs:
         """Only editors' lock links, which never leave this machine."""
         if parent == ROOT_INO or not names.is_local_only(name, self.store.local_only):
             raise NotPermitted(f"{name}: objects hold files and folders, no links")
-        self._check_writable(parent)
-        self._check_name(name)
+        self.rights.check_writable(parent)
+        check_name(name)
         return self.describe.node(tree.make_link(self.store, parent, name, target))
 
     def unlink(self, parent: int, name: str) -> None:
         if parent == ROOT_INO:
             raise IsADirectory(f"{name} is an object: remove it with rmdir")
-        self._check_writable(parent)
+        self.rights.check_writable(parent)
         tree.unlink(self.store, self._existing(parent, name))
 
     async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int = 0) -> None:
@@ -302,9 +265,9 @@ class Vfs:
             raise CrossesObjects("an object can't be moved into another one, nor a folder out of one, in one step")
         if new_parent == ROOT_INO:
             raise NotPermitted(f"{new_name}: objects are directories; make one with mkdir and put the file in it")
-        self._check_writable(parent)
-        head = self._check_writable(new_parent)
-        self._check_name(new_name)
+        self.rights.check_writable(parent)
+        head = self.rights.check_writable(new_parent)
+        check_name(new_name)
         node = self._existing(parent, name)
         if not replace and self._child(new_parent, new_name) is not None:
             raise Exists(f"{new_name} exists already")
@@ -338,71 +301,6 @@ class Vfs:
             self._outlook.announce(ROOT_INO, head.name)
             self._outlook.announce(ROOT_INO, self.store.heads[head.key].name)
 
-    # -- attributes ------------------------------------------------------------------------------------------
-
-    def chmod(self, ino: int, mode: int) -> None:
-        """Kept on this machine: the servers know no modes."""
-        self._check_own(ino)
-        mode = stat.S_IMODE(mode)
-        node = self.store.find_node(ino)
-        if node is None:
-            place = self._place(ino)
-            os.chmod(place, mode | (0o700 if ino in self.store.by_ino else 0))
-            return
-        if node.local and node.kind is not Kind.LINK:
-            os.chmod(self.store.absolute(node), mode | (0o700 if node.kind is Kind.DIRECTORY else 0o600))
-        self.store.update_node(ino, mode=mode)
-
-    def chown(self, ino: int, uid: int, gid: int) -> None:
-        """As the system allows for the working copy; -1 leaves as is."""
-        self._check_own(ino)
-        now = self.getattr(ino)
-        if uid in (-1, now.uid) and gid in (-1, now.gid):
-            return
-        place = self._place(ino)
-        os.chown(place, uid, gid, follow_symlinks=isinstance(place, int))
-
-    def set_times(self, ino: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-        """Kept exactly; the mtime goes to the storage with the next version."""
-        self._check_own(ino)
-        node = self.store.find_node(ino)
-        if node is not None and not node.local:
-            if mtime_ns is not None:
-                self.store.update_node(ino, mtime_ns=mtime_ns)
-            return
-        now = self.getattr(ino)
-        times = (now.atime_ns if atime_ns is None else atime_ns, now.mtime_ns if mtime_ns is None else mtime_ns)
-        place = self._place(ino)
-        os.utime(place, ns=times, follow_symlinks=isinstance(place, int))
-        self.files.times_set(ino, times[1])
-        if node is not None and mtime_ns is not None:
-            self.store.update_node(ino, mtime_ns=mtime_ns)
-
-    async def truncate(self, ino: int, size: int, handle: int | None) -> None:
-        if handle is None:
-            if self.store.find_node(ino) is not None:
-                self._check_writable(ino)
-            elif self.files.descriptor_of(ino) is None:
-                raise IsADirectory("only files have a length")
-        await self.files.truncate(ino, size, handle)
-
-    def _check_own(self, ino: int) -> None:
-        """Attributes of the root and of what one may only read can't be changed: EPERM, as for another user's file."""
-        if ino == ROOT_INO or self.own.has(ino) or self.read_only:
-            raise NotPermitted("this belongs to the mount")
-        if ino in self.store.by_ino or self._named(ino) is not None:
-            head = self._head_of(ino)
-            if not head.right.may_update:
-                raise NotPermitted(f"you may only read {head.name}")
-
-    def _place(self, ino: int) -> str | int:
-        """What stands for the inode in the working copy: a path, or the descriptor of an unlinked open file."""
-        if ino in self.store.by_ino:
-            return self.store.files.absolute(self.store.folder_path(ino))
-        node = self._named(ino)
-        descriptor = self.files.descriptor_of(ino) if node is None else None
-        return self.store.absolute(node or self.store.node(ino)) if descriptor is None else descriptor
-
     # -- open files ------------------------------------------------------------------------------------------
 
     async def open(self, ino: int, flags: int) -> int:
@@ -412,8 +310,16 @@ class Vfs:
                 raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
             return self.files.add_data(self.own.read(ino))
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
-            self._check_writable(ino)
+            self.rights.check_writable(ino)
         return await self.files.open(ino, flags)
+
+    async def truncate(self, ino: int, size: int, handle: int | None) -> None:
+        if handle is None:
+            if self.store.find_node(ino) is not None:
+                self.rights.check_writable(ino)
+            elif self.files.descriptor_of(ino) is None:
+                raise IsADirectory("only files have a length")
+        await self.files.truncate(ino, size, handle)
 
     # -- the rest --------------------------------------------------------------------------------------------
 
@@ -421,30 +327,3 @@ class Vfs:
         """The storage host's quota as last seen, or this machine's disk while it is not known."""
         quota = self._outlook.quota()
         return quota if quota.total else os.statvfs(self.store.files.root)
-
-    def _subject(self, ino: int) -> tuple[int, Node | None]:
-        head = self.store.by_ino.get(ino)
-        if head is not None:
-            return head.key, None
-        if ino == ROOT_INO or self.own.has(ino):
-            raise Unsupported("the mount's own files have no attributes")
-        node = self.store.node(ino)
-        return node.object, node
-
-    def getxattr(self, ino: int, name: str) -> bytes:
-        return self._xattrs.get(*self._subject(ino), name)
-
-    def listxattr(self, ino: int) -> list[str]:
-        if ino == ROOT_INO or self.own.has(ino):
-            return []
-        return self._xattrs.names(*self._subject(ino))
-
-    def setxattr(self, ino: int, name: str, value: bytes) -> None:
-        subject = self._subject(ino)
-        self._check_writable(ino)
-        self._xattrs.set(*subject, name, value)
-
-    def removexattr(self, ino: int, name: str) -> None:
-        subject = self._subject(ino)
-        self._check_writable(ino)
-        self._xattrs.remove(*subject, name)

@@ -224,7 +224,7 @@ class Pair:
 def pair(oaio_server: ServerKit) -> Iterator[Pair]:
     account = Account(*oaio_server.fresh_user("editor"))
     with mounting(oaio_server, account) as make:
-        d1, d2 = (make(device, poll=_POLL, quiet=_QUIET) for device in ("d1", "d2"))
+        d1, d2 = (make(device, poll=_POLL, quiet=_QUIET, lifetime=300) for device in ("d1", "d2"))
         both = Pair(d1, d2, Cloud(oaio_server, account))
         both.fill()
         yield both

@@ -10,9 +10,7 @@ import errno
 import mmap
 import os
 import random
-import shutil
 import sqlite3
-import stat
 import subprocess
 import sys
 import threading
@@ -21,19 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.mountkit import Account, Cloud, MountKit, mounting, needs_fuse, tree, wait_for, wait_same
+from tests.mountkit import Account, Cloud, MountKit, mounting, needs_fuse, wait_for, wait_same
 from tests.serverkit import ServerKit
 
-from .differential import Chance, Disk, operation, plant
 from .refusing import refused
+from .trees import SIDECAR, arrived, details, files, needs, remount, run
 
 pytestmark = needs_fuse
-
-SIDECAR = "values.json"
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not shutil.which(program), reason=f"needs {program}")
 
 
 @pytest.fixture(scope="module")
@@ -63,46 +55,6 @@ def place(d1: MountKit, request: pytest.FixtureRequest) -> Path:
     folder: Path = d1.path / request.node.name
     folder.mkdir()
     return folder
-
-
-def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a program that must succeed and have nothing to complain about; what it printed."""
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), f"{command[0]} ended with {done.returncode}: {done.stderr}"
-    return done.stdout
-
-
-def remount(kit: MountKit) -> None:
-    kit.stop()
-    kit.start()
-
-
-def arrived(d1: MountKit, d2: MountKit, name: str) -> Path:
-    """Let the object *name* travel to the other device; its directory there."""
-    d1.sync()
-    d2.sync()
-    return d2.path / name
-
-
-def details(folder: Path) -> dict[str, tuple[int, int, bytes | None]]:
-    """Mode, mtime and bytes of everything below *folder* but the sidecar."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.stat()
-        data = None if stat.S_ISDIR(status.st_mode) else path.read_bytes()
-        found[path.relative_to(folder).as_posix()] = (status.st_mode, status.st_mtime_ns, data)
-    found.pop(SIDECAR, None)
-    return found
-
-
-def without_times(folder: Path) -> dict[str, tuple[int, bytes | None]]:
-    return {path: (mode, data) for path, (mode, _, data) in details(folder).items()}
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """All files below *folder* but the sidecar: what travels."""
-    return {path: data for path, data in tree(folder).items() if data is not None and path != SIDECAR}
 
 
 @pytest.fixture
@@ -231,6 +183,20 @@ def test_rm_r_of_an_object(d1: MountKit, d2: MountKit, place: Path, sample: Path
     assert place.name not in os.listdir(d1.path)
     wait_for(lambda: place.name not in os.listdir(d2.path), what="the removal")
     assert place.name not in cloud.objects()
+
+
+def test_a_file_takes_the_name_of_a_folder(d1: MountKit, d2: MountKit, place: Path) -> None:
+    (place / "thing").mkdir()
+    (place / "thing/inner").write_text("in a folder")
+    (place / "other").write_text("a file")
+    assert files(arrived(d1, d2, place.name)) == files(place)
+    run("rm", "-r", place / "thing")
+    run("mv", place / "other", place / "thing")
+    assert files(arrived(d1, d2, place.name)) == {"thing": b"a file"}
+    (place / "thing").unlink()
+    (place / "thing").mkdir()
+    (place / "thing/inner").write_text("in a folder again")
+    assert files(arrived(d1, d2, place.name)) == {"thing/inner": b"in a folder again"}
 
 
 def test_a_shell_in_a_folder_that_is_removed(place: Path, tmp_path: Path) -> None:
@@ -464,51 +430,3 @@ def test_gio(d1: MountKit, d2: MountKit, place: Path, sample: Path, tmp_path: Pa
     assert files(place) == expected
     gio("remove", place / "folder/picture", place / "folder")
     assert files(arrived(d1, d2, place.name)) == {}
-
-
-# -- against a plain disk --------------------------------------------------------------------------------------------
-
-
-def compare(mounted: Disk, plain: Disk, seed: int, operations: int) -> None:
-    """Do the same on both; results, errnos and the whole tree must be the same."""
-    chance, done = Chance(seed), []
-    chance.root = plain.root
-    try:
-        for _ in range(operations):
-            name, act = operation(chance)
-            done.append(name)
-            assert act(mounted) == act(plain), f"seed {seed}, operation {len(done)}; the last ones: {done[-5:]}"
-        assert without_times(mounted.root) == without_times(plain.root), f"seed {seed}"
-    finally:
-        mounted.close()
-        plain.close()
-
-
-def travelling(folder: Path) -> dict[str, bytes]:
-    """Files of a plain folder that the other device is to have: editors' backups stay where they are."""
-    return {path: data for path, data in files(folder).items() if not path.endswith("~")}
-
-
-@pytest.mark.parametrize("seed", [11, 22, 33])
-def test_a_random_sequence_does_what_a_plain_disk_does(
-    d1: MountKit, d2: MountKit, place: Path, tmp_path: Path, seed: int
-) -> None:
-    compare(Disk(place, frozenset({SIDECAR})), Disk(tmp_path), seed, 400)
-    assert files(arrived(d1, d2, place.name)) == travelling(tmp_path)
-    remount(d1)
-    assert without_times(place) == without_times(tmp_path)
-
-
-@pytest.mark.parametrize("seed", [44, 55, 66])
-def test_a_random_sequence_on_files_not_downloaded_yet(
-    d1: MountKit, d2: MountKit, place: Path, tmp_path: Path, seed: int
-) -> None:
-    for folder in (place, tmp_path):
-        plant(folder, random.Random(seed))
-    there = arrived(d1, d2, place.name)
-    compare(Disk(there, frozenset({SIDECAR})), Disk(tmp_path), seed, 250)
-    d2.sync()
-    d1.sync()
-    assert files(place) == travelling(tmp_path)
-    remount(d2)
-    assert without_times(there) == without_times(tmp_path)

@@ -1,34 +1,16 @@
-"""How versions travel: what a push sends, what a lost answer does, and downloads."""
+"""How versions travel: what a push sends, and what a lost answer, a failure or another device does to it."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
-import trio
 
 from oaiofs import errors
-from oaiofs.cache.workdir import md5_of
-from oaiofs.core.model import Right
-from oaiofs.errors import OaiofsError
-from tests.devicekit import Device, World, share, simulated, simulated_foreign
+from tests.devicekit import World, simulated, simulated_foreign
+from tests.sync.stories import two_with_a_number
 
 PUSH_CALLS = ("register", "upload", "list_objects", "list_tree", "put", "copy", "remove", "storage_account")
-
-
-async def two_with_notes(world: World) -> tuple[Device, Device]:
-    """Two devices that both have the object Notes with two files, downloaded."""
-    one, two = await world.syncing("one"), await world.syncing("two")
-    one.mkdir("Notes")
-    await one.write("Notes/a.txt", b"first")
-    await one.write("Notes/b.txt", b"second")
-    await one.set_value("Notes", "n", 1)
-    await world.go_on(14)
-    assert await two.files("Notes") == {"a.txt": b"first", "b.txt": b"second"}
-    one.forget_calls()
-    two.forget_calls()
-    return one, two
 
 
 # ---------------------------------------------------------------------------------------- what is sent
@@ -36,7 +18,7 @@ async def two_with_notes(world: World) -> tuple[Device, Device]:
 
 @simulated
 async def test_a_changed_file_is_the_only_one_sent(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.write("Notes/a.txt", b"changed")
     await world.go_on(14)
     assert one.calls["put"] == 1
@@ -48,7 +30,7 @@ async def test_a_changed_file_is_the_only_one_sent(world: World) -> None:
 
 @simulated
 async def test_a_changed_value_sends_no_file(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.set_value("Notes", "n", 2)
     await world.go_on(14)
     assert one.calls["put"] == 0
@@ -60,7 +42,7 @@ async def test_a_changed_value_sends_no_file(world: World) -> None:
 
 @simulated
 async def test_a_renamed_file_is_neither_sent_nor_fetched(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     one.mkdir("Notes/old")
     await one.rename("Notes/a.txt", "Notes/old/c.txt")
     await world.go_on(14)
@@ -73,7 +55,7 @@ async def test_a_renamed_file_is_neither_sent_nor_fetched(world: World) -> None:
 
 @simulated
 async def test_a_renamed_placeholder_keeps_its_bytes_on_the_servers(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     three = await world.syncing("three")
     await three.rename("Notes/a.txt", "Notes/z.txt")
     await world.go_on(14)
@@ -85,10 +67,10 @@ async def test_a_renamed_placeholder_keeps_its_bytes_on_the_servers(world: World
 
 @simulated
 async def test_a_touch_and_equal_bytes_make_no_version(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     await one.write("Notes/a.txt", b"first")
     await one.save("Notes/b.txt", b"second")
-    one.vfs.set_times(one.ino("Notes/a.txt"), 5, 5)
+    one.vfs.metadata.set_times(one.ino("Notes/a.txt"), 5, 5)
     await one.write("Notes/values.json", await one.read("Notes/values.json"))
     await world.go_on(14)
     assert world.versions("Notes") == 1
@@ -98,10 +80,10 @@ async def test_a_touch_and_equal_bytes_make_no_version(world: World) -> None:
 
 @simulated
 async def test_the_files_own_time_goes_along(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.write("Notes/a.txt", b"changed")
     when = 1_700_000_000_123_000_000
-    one.vfs.set_times(one.ino("Notes/a.txt"), None, when)
+    one.vfs.metadata.set_times(one.ino("Notes/a.txt"), None, when)
     await world.go_on(14)
     assert two.vfs.getattr(two.ino("Notes/a.txt")).mtime_ns == when
     assert one.vfs.getattr(one.ino("Notes/a.txt")).mtime_ns == when
@@ -109,7 +91,7 @@ async def test_the_files_own_time_goes_along(world: World) -> None:
 
 @simulated
 async def test_editors_own_files_stay_here(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     await one.write("Notes/.a.txt.swp", b"vim")
     await one.write("Notes/a.txt~", b"backup")
     await world.go_on(14)
@@ -120,7 +102,7 @@ async def test_editors_own_files_stay_here(world: World) -> None:
 
 @simulated
 async def test_a_base_that_was_removed_behind_our_back_is_sent_again(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     remote = world.announced("Notes")
     world.storage.remove(f"{remote.oaio_id}/{remote.stamp}")
     await one.write("Notes/a.txt", b"changed")
@@ -130,7 +112,7 @@ async def test_a_base_that_was_removed_behind_our_back_is_sent_again(world: Worl
 
 @simulated
 async def test_names_that_no_storage_host_takes_are_reported_and_the_rest_goes(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     await one.write("Notes/bad:name", b"x")
     await one.write("Notes/a.txt", b"changed")
     await world.go_on(14)
@@ -141,7 +123,7 @@ async def test_names_that_no_storage_host_takes_are_reported_and_the_rest_goes(w
 
 @simulated
 async def test_a_storage_that_keeps_other_bytes_is_not_announced(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     one.hosts.faults.hashes = "wrong"
     await one.write("Notes/a.txt", b"changed")
     await world.go_on(14)
@@ -158,7 +140,7 @@ async def test_a_storage_that_keeps_other_bytes_is_not_announced(world: World) -
 
 @simulated
 async def test_a_write_during_the_upload_stays_dirty_and_follows(world: World) -> None:
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     await one.write("Notes/a.txt", b"third")
     one.hosts.faults.latency = 5.0
     await world.go_on(2.06)
@@ -173,7 +155,7 @@ async def test_a_write_during_the_upload_stays_dirty_and_follows(world: World) -
 
 @simulated
 async def test_a_value_saved_during_the_upload_follows(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.set_value("Notes", "n", 2)
     one.server.faults.latency = 3.0
     await world.go_on(2.06)
@@ -189,7 +171,7 @@ async def test_a_value_saved_during_the_upload_follows(world: World) -> None:
 @simulated
 async def test_only_a_state_that_the_file_really_had_goes_out(world: World) -> None:
     """A file that changes between its hashing and its snapshot is not announced under the old hash."""
-    one, _ = await two_with_notes(world)
+    one, _ = await two_with_a_number(world)
     one.hosts.faults.hashes = "none"  # so that the host would not notice
     await one.write("Notes/a.txt", b"third")
     one.hosts.faults.latency = 5.0
@@ -214,7 +196,7 @@ async def test_a_failed_call_neither_doubles_nor_loses(world: World, call: str, 
         one.mkdir("Notes")
         before = 0
     else:
-        one, two = await two_with_notes(world)
+        one, two = await two_with_a_number(world)
         before = world.versions("Notes")
     await one.write("Notes/a.txt", b"changed")
     await one.write("Notes/b.txt", b"also")
@@ -236,7 +218,7 @@ async def test_a_failed_call_neither_doubles_nor_loses(world: World, call: str, 
 @pytest.mark.parametrize("call", ["register", "upload", "put", "list_tree"])
 @simulated
 async def test_a_device_killed_in_the_middle_of_a_call_finishes_it_next_time(world: World, call: str) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     if call == "register":
         one.mkdir("More")
         await one.write("More/c.txt", b"changed")
@@ -262,7 +244,7 @@ async def test_a_device_killed_in_the_middle_of_a_call_finishes_it_next_time(wor
 
 @simulated
 async def test_a_conflict_is_merged_and_sent_again(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.write("Notes/a.txt", b"of one")
     await two.write("Notes/b.txt", b"of two")
     await world.go_on(60)
@@ -277,7 +259,7 @@ async def test_a_conflict_is_merged_and_sent_again(world: World) -> None:
 @simulated_foreign
 async def test_a_version_announced_between_check_and_announcement_is_merged(world: World) -> None:
     """On a server that takes the last writer: two devices announce at the same moment."""
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.set_value("Notes", "of one", 1)
     await two.set_value("Notes", "of two", 2)
     one.server.faults.latency = two.server.faults.latency = 0.5
@@ -290,7 +272,7 @@ async def test_a_version_announced_between_check_and_announcement_is_merged(worl
 
 @simulated_foreign
 async def test_a_foreign_server_is_looked_at_before_it_is_overwritten(world: World) -> None:
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     await one.set_value("Notes", "of one", 1)
     await world.go_on(2.06)
     await two.set_value("Notes", "of two", 2)
@@ -304,7 +286,7 @@ async def test_a_foreign_server_is_looked_at_before_it_is_overwritten(world: Wor
 @simulated
 async def test_clocks_that_differ_make_no_two_versions_of_one_stamp(world: World, skew: float) -> None:
     """A base from the future leaves two other devices with the same next moment after it."""
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     three = await world.syncing("three")
     one.skew = skew
     await one.write("Notes/a.txt", b"ahead")
@@ -323,7 +305,7 @@ async def test_clocks_that_differ_make_no_two_versions_of_one_stamp(world: World
 @simulated
 async def test_a_version_of_another_device_under_our_stamp_is_never_taken_for_ours(world: World) -> None:
     """What is pending here was not announced, but somebody else's version has its stamp by chance."""
-    one, two = await two_with_notes(world)
+    one, two = await two_with_a_number(world)
     one.offline = True
     await one.set_value("Notes", "of one", 1)
     await world.go_on(5)
@@ -336,158 +318,3 @@ async def test_a_version_of_another_device_under_our_stamp_is_never_taken_for_ou
     one.offline = False
     await world.go_on(120)
     assert world.announced("Notes").values == {"_name": "Notes", "n": 1, "of one": 1, "of two": 2}
-
-
-# ---------------------------------------------------------------------------------------- downloads
-
-
-@simulated
-async def test_many_readers_share_one_download(world: World) -> None:
-    await two_with_notes(world)
-    three = await world.syncing("three")
-    three.hosts.faults.latency = 1.0
-    found: list[bytes] = []
-
-    async def read() -> None:
-        found.append(await three.read("Notes/a.txt"))
-
-    async def all_of_them() -> None:
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(read)
-
-    await world.during(all_of_them)
-    assert found == [b"first"] * 5
-    assert three.calls["get"] == 1
-
-
-@simulated
-async def test_who_gives_up_does_not_end_the_download(world: World) -> None:
-    await two_with_notes(world)
-    three = await world.syncing("three")
-    three.hosts.faults.latency = 1.0
-
-    async def impatient() -> None:
-        with trio.move_on_after(0.5) as scope:
-            await three.read("Notes/a.txt")
-        assert scope.cancelled_caught
-
-    await world.during(impatient)
-    await world.go_on(2)
-    three.offline = True
-    assert await three.read("Notes/a.txt") == b"first"
-
-
-@simulated
-async def test_a_file_that_is_not_here_is_refused_at_once_offline(world: World) -> None:
-    await two_with_notes(world)
-    three = await world.syncing("three")
-    three.offline = True
-    await world.go_on(14)
-    with pytest.raises(errors.Unreachable, match=r"a\.txt is not on this machine yet"):
-        await three.read("Notes/a.txt")
-    assert three.calls["get"] == 0
-    three.offline = False
-    await world.go_on(120)
-    assert await three.read("Notes/a.txt") == b"first"
-
-
-@simulated
-async def test_bytes_that_fail_their_checksum_never_show(world: World) -> None:
-    await two_with_notes(world)
-    three = await world.syncing("three")
-    three.hosts.faults.flipped = True
-    with pytest.raises(errors.Corrupt):
-        await three.read("Notes/a.txt")
-    three.hosts.faults.flipped, three.hosts.faults.cut_after = False, 2
-    with pytest.raises(OaiofsError):
-        await three.read("Notes/a.txt")
-    three.hosts.faults.cut_after = None
-    assert await three.read("Notes/a.txt") == b"first"
-    assert os.listdir(three.root / "staging") == []
-
-
-@simulated
-async def test_a_file_replaced_while_it_is_downloaded_is_not_mixed_up(world: World) -> None:
-    one, _ = await two_with_notes(world)
-    three = await world.syncing("three")
-    ino = three.ino("Notes/a.txt")
-    three.hosts.faults.latency = 30.0
-
-    async def read() -> None:
-        with pytest.raises(errors.Stale):
-            await three.vfs.open(ino, os.O_RDONLY)
-
-    async def replaced() -> None:
-        await trio.sleep(0.1)
-        three.hosts.faults.latency = 0.0  # for all but the call that waits
-        await one.write("Notes/a.txt", b"newer")
-
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(read)
-            nursery.start_soon(replaced)
-
-    await world.during(both)
-    assert await three.read("Notes/a.txt") == b"newer"
-    assert three.ino("Notes/a.txt") != ino
-    assert os.listdir(three.root / "staging") == []
-
-
-@simulated
-async def test_a_placeholder_renamed_while_it_is_downloaded_gets_its_bytes(world: World) -> None:
-    await two_with_notes(world)
-    three = await world.syncing("three")
-    three.hosts.faults.latency = 1.0
-
-    async def read() -> None:
-        handle = await three.vfs.open(three.ino("Notes/a.txt"), os.O_RDONLY)
-        assert await three.vfs.files.read(handle, 0, 100) == b"first"
-        three.close_file(handle)
-
-    async def rename() -> None:
-        await trio.sleep(0.5)
-        await three.rename("Notes/a.txt", "Notes/z.txt")
-
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(read)
-            nursery.start_soon(rename)
-
-    await world.during(both)
-    assert await three.read("Notes/z.txt") == b"first"
-
-
-@simulated
-async def test_a_download_leaves_the_object_clean_and_its_inode_alone(world: World) -> None:
-    await two_with_notes(world)
-    three = await world.syncing("three")
-    assert three.state("Notes") == "online-only"
-    before = three.vfs.getattr(three.ino("Notes/a.txt"))
-    await three.read("Notes/a.txt")
-    after = three.vfs.getattr(three.ino("Notes/a.txt"))
-    assert (before.ino, before.size, before.mtime_ns) == (after.ino, after.size, after.mtime_ns)
-    assert three.sync.pending() == 0
-    assert three.state("Notes") == "synced"
-    node = three.store.node(after.ino)
-    assert md5_of(three.store.absolute(node)) == node.md5
-
-
-@simulated
-async def test_emptying_a_placeholder_downloads_nothing(world: World) -> None:
-    one, _ = await two_with_notes(world)
-    three = await world.syncing("three")
-    await three.write("Notes/a.txt", b"anew")
-    assert three.calls["get"] == 0
-    await world.go_on(14)
-    assert await one.read("Notes/a.txt") == b"anew"
-
-
-@simulated
-async def test_a_read_only_object_is_shown_and_not_written(world: World) -> None:
-    await two_with_notes(world)
-    share(world, "Notes", "bob", Right.READ)
-    bob = await world.syncing("bobs", user="bob")
-    assert await bob.read("Notes/a.txt") == b"first"
-    with pytest.raises(errors.AccessDenied):
-        await bob.write("Notes/a.txt", b"no")

@@ -1,0 +1,200 @@
+"""Objects that are removed here or elsewhere, rights that end, and the brakes before much goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from oaiofs import errors
+from oaiofs.core.model import Right
+from tests.devicekit import USER, World, share, simulated
+from tests.sync.stories import two_with_notes
+
+# ---------------------------------------------------------------------------------------- removing
+
+
+@simulated
+async def test_a_removed_object_goes_to_the_trash_and_leaves_the_others(world: World) -> None:
+    one, two = await two_with_notes(world, "More")
+    await one.remove_object("Notes")
+    assert one.names() == ["More"]
+    assert len(world.cloud.objects) == 2, "not before the grace time"
+    await world.go_on(14)
+    assert len(world.cloud.objects) == 1
+    assert two.names() == ["More"]
+    (kept,) = (two.root / "trash").glob("Notes.*/a.txt")
+    assert kept.read_bytes() == b"first"
+
+
+@simulated
+async def test_an_object_edited_elsewhere_comes_back(world: World) -> None:
+    one, two = await two_with_notes(world, "More")
+    await two.write("Notes/a.txt", b"edited")
+    await world.go_on(0.5)
+    await one.remove_object("Notes")
+    await world.go_on(40)
+    assert one.names() == two.names() == ["More", "Notes"]
+    assert await one.files("Notes") == {"a.txt": b"edited", "b.txt": b"second"}
+
+
+@simulated
+async def test_unsent_changes_of_an_object_deleted_elsewhere_stay(world: World) -> None:
+    one, two = await two_with_notes(world, "More")
+    two.offline = True
+    await two.write("Notes/a.txt", b"unsent")
+    await one.remove_object("Notes")
+    await world.go_on(14)
+    two.offline = False
+    await world.go_on(120)
+    assert two.names() == ["More", "Notes"]
+    assert await two.read("Notes/a.txt") == b"unsent"
+    assert two.record("Notes").orphan
+    assert "gone from the server" in two.error("Notes")
+    await two.restart(clean=False)
+    await world.go_on(40)
+    assert await two.read("Notes/a.txt") == b"unsent"
+
+
+@simulated
+async def test_an_object_never_registered_is_removed_without_a_word(world: World) -> None:
+    one = await world.syncing("one")
+    one.mkdir("Short")
+    one.rmdir("Short")
+    await world.go_on(14)
+    assert world.cloud.log == []
+    assert one.sync.pending() == 0
+
+
+@simulated
+async def test_a_lost_answer_to_a_deletion_does_it_once(world: World) -> None:
+    one, two = await two_with_notes(world, "More")
+    one.server.faults.drop_answer("delete")
+    await one.remove_object("More")
+    await world.go_on(60)
+    assert one.names() == two.names() == ["Notes"]
+    assert one.sync.pending() == 0
+
+
+@simulated
+async def test_who_may_not_delete_unsubscribes(world: World) -> None:
+    one, _ = await two_with_notes(world, "More")
+    share(world, "More", "bob", Right.UPDATE)
+    share(world, "Notes", "bob", Right.READ)
+    bob = await world.syncing("bobs", user="bob")
+    assert bob.names() == ["More", "Notes"]
+    for name in ("More", "Notes"):
+        bob.rmdir(name)
+    await world.go_on(14)
+    assert bob.names() == []
+    assert bob.sync.pending() == 0
+    assert world.cloud.listing("bob", bob.server.faults).objects == ()
+    assert one.names() == ["More", "Notes"]
+
+
+@simulated
+async def test_a_right_that_is_taken_away_parks_what_is_unsent(world: World) -> None:
+    one, _ = await two_with_notes(world, "More")
+    share(world, "Notes", "bob", Right.UPDATE)
+    share(world, "More", "bob", Right.UPDATE)
+    bob = await world.syncing("bobs", user="bob")
+    bob.offline = True
+    await bob.write("Notes/a.txt", b"of bob")
+    await bob.set_value("More", "k", "of bob")
+    share(world, "Notes", "bob", Right.READ)
+    bob.offline = False
+    await world.go_on(120)
+    assert world.stored("Notes")["a.txt"] == b"first"
+    assert await bob.read("Notes/a.txt") == b"of bob"
+    assert "only read" in bob.error("Notes")
+    assert world.announced("More").values["k"] == "of bob", "the others go on"
+    share(world, "Notes", "bob", Right.UPDATE)
+    await world.go_on(60)
+    assert world.stored("Notes")["a.txt"] == b"of bob"
+    assert bob.error("Notes") == ""
+    assert await one.read("Notes/a.txt") == b"of bob"
+
+
+@simulated
+async def test_an_unshared_object_leaves(world: World) -> None:
+    await two_with_notes(world, "More")
+    for name in ("Notes", "More"):
+        share(world, name, "bob", Right.READ)
+    bob = await world.syncing("bobs", user="bob")
+    share(world, "Notes", "bob", Right.NONE)
+    await world.go_on(14)
+    assert bob.names() == ["More"]
+
+
+# ---------------------------------------------------------------------------------------- brakes
+
+
+@simulated
+async def test_an_empty_listing_is_refused_and_shown(world: World) -> None:
+    _, two = await two_with_notes(world, "More")
+    two.server.faults.listing = "empty"
+    await world.go_on(9)
+    two.sync.watch.soon()
+    await world.quiet()
+    two.server.faults.listing = "complete"
+    assert two.names() == ["More", "Notes"]
+    assert "no longer lists 2 of 2" in two.sync.watch.brake
+    assert any("no longer lists" in one["message"] for one in two.status.whole()["errors"])
+    await world.go_on(30)
+    assert two.sync.watch.brake == ""
+    assert two.names() == ["More", "Notes"]
+
+
+@simulated
+async def test_a_partial_listing_is_refused_and_edits_go_on(world: World) -> None:
+    many = [f"Object {number:02}" for number in range(20)]
+    _, two = await two_with_notes(world, *many)
+    two.server.faults.listing = "partial"
+    two.sync.watch.soon()
+    await world.go_on(0.5)
+    assert "10 of 21" in two.sync.watch.brake
+    assert len(two.names()) == 21
+    two.server.faults.listing = "complete"
+    await two.set_value("Object 07", "k", 1)
+    await world.go_on(14)
+    assert world.announced("Object 07").values["k"] == 1
+    assert two.sync.watch.brake == ""
+    assert len(two.names()) == 21
+
+
+@simulated
+async def test_the_user_releases_the_listing_brake(world: World) -> None:
+    _, two = await two_with_notes(world, "More")
+    for oaio_id in list(world.cloud.objects):
+        world.cloud.delete(USER, oaio_id)
+
+    async def unconfirmed() -> None:
+        with pytest.raises(errors.Refused, match="no longer lists"):
+            await two.sync.finish(10)
+
+    async def confirmed() -> None:
+        await two.sync.finish(10, confirmed=True)
+
+    await world.during(unconfirmed)
+    assert two.names() == ["More", "Notes"]
+    await world.during(confirmed)
+    assert two.names() == []
+
+
+@simulated
+async def test_a_mass_deletion_here_waits_for_the_users_word(world: World) -> None:
+    many = [f"Object {number:02}" for number in range(9)]
+    one, two = await two_with_notes(world, *many)
+    for name in many[:6]:
+        await one.remove_object(name)
+    await world.go_on(40)
+    assert len(two.names()) == 10
+    assert "6 of 10 objects were removed here" in one.sync.removal_brake
+    await one.set_value("Notes", "k", 1)
+    await world.go_on(14)
+    assert world.announced("Notes").values["k"] == 1, "edits go on"
+
+    async def confirmed() -> None:
+        await one.sync.finish(30, confirmed=True)
+
+    await world.during(confirmed)
+    assert len(world.cloud.objects) == 4
+    assert one.sync.removal_brake == ""
