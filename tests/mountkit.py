@@ -176,7 +176,7 @@ class MountKit:
 
     def start(self, *more: str) -> None:
         """Mount in the foreground, and wait until the mount answers."""
-        assert not self.running
+        assert self.process is None or self.process.poll() is not None
         begun = len(self.log)
         with open(self._log_file, "ab") as log:
             self.process = subprocess.Popen(
@@ -211,15 +211,19 @@ class MountKit:
         self.process.kill()
         self.ended()
 
+    def end(self) -> None:
+        """Leave no process, however it is."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.kill()
+        try:
+            self.ended(_KILL_TIMEOUT)
+        except subprocess.TimeoutExpired:  # it waits in the kernel for itself
+            Path(f"/sys/fs/fuse/connections/{self._connection}/abort").write_text("1")
+            self.ended(_KILL_TIMEOUT)
+
     def _clean(self) -> None:
-        if self.running:
-            assert self.process is not None
-            self.process.kill()
-            try:
-                self.ended(_KILL_TIMEOUT)
-            except subprocess.TimeoutExpired:  # it waits in the kernel for itself
-                Path(f"/sys/fs/fuse/connections/{self._connection}/abort").write_text("1")
-                self.ended(_KILL_TIMEOUT)
+        self.end()
         for _ in range(10):  # a mountpoint may have been mounted over
             if mountinfo.at(self.path) is None:
                 break

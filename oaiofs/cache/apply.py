@@ -39,15 +39,16 @@ def remote_version(
     afterwards leaves the object dirty.
     """
     record = store.record(key)
+    base = merge_base(store, record, remote)
     with store.state.transaction():
         work = _Application(store, record, remote, device_id)
         work.rename_sidecar(files)
-        actions = plan.plan_files(store.base_files(key), local, files, rename=work.rename)
+        actions = plan.plan_files(base.files, local, files, rename=work.rename)
         for action in actions:
             work.run(action, files)
         work.remove_emptied()
         work.rename_sidecar(files)
-        merged = merge.merge_values(record.base_values, record.values, remote.values)
+        merged = merge.merge_values(base.values, record.values, remote.values)
         objects.note_conflicts(store, record, merged.conflicts, remote.stamp)
         unpushed = any(map(work.is_unpushed, actions)) or not merge.same(merged.values, remote.values)
         records.set_base_files(store.db, key, files)
@@ -59,6 +60,13 @@ def remote_version(
     return Applied(frozenset(work.changed), work.conflicts + len(merged.conflicts))
 
 
+def merge_base(store: Store, record: ObjectRecord, remote: RemoteObject) -> Version:
+    """What this device and *remote* have in common: the agreed version, or where that is not sure the one before."""
+    if record.prior is not None and plan.may_be_blind(record.base_stamp, remote.stamp):
+        return record.prior
+    return Version(record.base_stamp or Stamp(""), record.base_values, store.base_files(record.key))
+
+
 def _take_over(
     store: Store, record: ObjectRecord, remote: RemoteObject, values: dict[str, object], *, unpushed: bool
 ) -> None:
@@ -66,7 +74,7 @@ def _take_over(
     store.update_object(
         record.key, oaio_id=remote.oaio_id, values=values, base_values=dict(remote.values), base_stamp=remote.stamp,
         right=remote.right, csh_id=remote.csh_id, username=remote.username, device_id=remote.device_id,
-        app_id=remote.app_id, dialect=remote.dialect, pending=None, local_seq=seq,
+        app_id=remote.app_id, dialect=remote.dialect, prior=None, pending=None, local_seq=seq,
         settled_seq=record.local_seq, orphan=0,
         pending_since=(record.pending_since or store.wall_clock()) if unpushed else None,
     )  # fmt: skip
@@ -248,10 +256,16 @@ class _Application:
         )  # fmt: skip
 
 
-def settle(store: Store, key: int, seq: int, remote: RemoteObject, version: Version) -> None:
-    """The server has *version*, made of the local state numbered *seq*: it is the new base."""
+def settle(
+    store: Store, key: int, seq: int, remote: RemoteObject, version: Version, *, last_writer_wins: bool = False
+) -> None:
+    """The server has *version*, made of the local state numbered *seq*: it is the new base.
+
+    *last_writer_wins*: somebody may replace it who never saw it, so what was agreed before is kept for that merge.
+    """
     with store.state.transaction():
         record = store.record(key)
+        store.update_object(key, prior=_prior(store, record, version.stamp) if last_writer_wins else None)
         records.set_base_files(store.db, key, version.files)
         store.update_object(
             key, oaio_id=remote.oaio_id, base_stamp=remote.stamp, base_values=dict(version.values), pending=None,
@@ -263,6 +277,15 @@ def settle(store: Store, key: int, seq: int, remote: RemoteObject, version: Vers
         store.settled(key)
 
 
+def _prior(store: Store, record: ObjectRecord, stamp: Stamp) -> Version | None:
+    """The version before the one of *stamp*; of several in quick succession the one before them all."""
+    if record.prior is not None and plan.may_be_blind(record.base_stamp, stamp):
+        return record.prior
+    if record.base_stamp is None:
+        return None
+    return Version(record.base_stamp, record.base_values, store.base_files(record.key))
+
+
 def nothing_to_push(store: Store, key: int, seq: int) -> None:
     """The local state numbered *seq* turned out to be the agreed one: a touch, or a save of equal bytes."""
     record = store.record(key)
@@ -271,13 +294,14 @@ def nothing_to_push(store: Store, key: int, seq: int) -> None:
         store.settled(key)
 
 
-def rebase_on_pending(store: Store, key: int) -> None:
-    """The version that was pending is the server's now: only the reply had been lost."""
+def rebase_on_pending(store: Store, key: int, *, last_writer_wins: bool = False) -> None:
+    """The version that was pending is the server's now: only the reply had been lost. See ``settle``."""
     record = store.record(key)
     pending = record.pending
     if pending is None:
         return
     with store.state.transaction():
+        store.update_object(key, prior=_prior(store, record, pending.stamp) if last_writer_wins else None)
         records.set_base_files(store.db, key, pending.files)
         store.update_object(key, base_stamp=pending.stamp, base_values=dict(pending.values), pending=None)
 

@@ -63,7 +63,8 @@ def _add(
         ObjectRecord(
             key=key, oaio_id=oaio_id, name=name, folder=folder, ino=store.new_ino(), sidecar="values.json", right=right,
             csh_id=csh_id, username=username, device_id=device_id, app_id=app_id, dialect=dialect, values=values,
-            shown_values={}, base_stamp=None, base_values={}, pending=None, local_seq=local_seq, settled_seq=0,
+            shown_values={}, base_stamp=None, base_values={}, prior=None, pending=None, local_seq=local_seq,
+            settled_seq=0,
             pending_since=store.wall_clock() if local_seq else None, removed_at=None, draft=None, orphan=False,
         )
     )  # fmt: skip

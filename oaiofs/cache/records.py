@@ -69,6 +69,7 @@ class ObjectRecord:
     shown_values: Values
     base_stamp: Stamp | None
     base_values: Values
+    prior: Version | None
     pending: Version | None
     local_seq: int
     settled_seq: int
@@ -89,7 +90,8 @@ class ObjectRecord:
 _NODE = "ino, object, parent, name, kind, mode, local, dirty, size, md5, mtime_ns, origin"
 _OBJECT = (
     "key, oaio_id, name, folder, ino, sidecar, rights, csh_id, username, device_id, app_id, dialect, local_values, "
-    "shown_values, base_stamp, base_values, pending, local_seq, settled_seq, pending_since, removed_at, draft, orphan"
+    "shown_values, base_stamp, base_values, prior, pending, local_seq, settled_seq, pending_since, removed_at, draft, "
+    "orphan"
 )
 _CONFLICT = "object, kind, path, copy, base, mine, theirs, stamp, at"
 _COLUMN_OF = {"right": "rights", "values": "local_values"}
@@ -106,12 +108,13 @@ def _node(row: tuple[Any, ...]) -> Node:
 
 
 def _object(row: tuple[Any, ...]) -> ObjectRecord:
-    pending = None if row[16] is None else load_version(row[16])
     fields = dict(zip(_OBJECT_FIELDS, row, strict=True))
     for name in ("values", "shown_values", "base_values"):
         fields[name] = json.loads(fields[name])
     draft = fields["draft"]
-    fields |= {"right": Right(fields["right"]), "pending": pending, "orphan": bool(fields["orphan"])}
+    for name in ("prior", "pending"):
+        fields[name] = None if fields[name] is None else load_version(fields[name])
+    fields |= {"right": Right(fields["right"]), "orphan": bool(fields["orphan"])}
     fields["draft"] = None if draft is None else json.loads(draft)
     return ObjectRecord(**fields)
 
@@ -196,15 +199,9 @@ def visible_names(db: sqlite3.Connection) -> list[tuple[int, str]]:
 
 
 def add_object(db: sqlite3.Connection, new: ObjectRecord) -> None:
-    marks = ", ".join("?" * 23)
-    db.execute(
-        f"INSERT INTO object ({_OBJECT}) VALUES ({marks})",
-        (new.key, new.oaio_id, new.name, new.folder, new.ino, new.sidecar, new.right.value, new.csh_id, new.username,
-         new.device_id, new.app_id, new.dialect, dump(new.values), dump(new.shown_values), new.base_stamp,
-         dump(new.base_values), None if new.pending is None else dump_version(new.pending), new.local_seq,
-         new.settled_seq, new.pending_since, new.removed_at, None if new.draft is None else dump(new.draft),
-         int(new.orphan)),
-    )  # fmt: skip
+    marks = ", ".join("?" * len(_OBJECT_FIELDS))
+    row = tuple(_stored(getattr(new, name)) for name in _OBJECT_FIELDS)
+    db.execute(f"INSERT INTO object ({_OBJECT}) VALUES ({marks})", row)
 
 
 def update_object(db: sqlite3.Connection, key: int, **fields: object) -> None:

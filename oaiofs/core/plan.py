@@ -14,7 +14,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from . import merge
+from . import merge, stamps
 from .names import folders_of
 
 if TYPE_CHECKING:
@@ -340,6 +340,21 @@ def _relation(state: ObjectState, remote: Remote) -> Relation:
     if state.pending is not None and remote.stamp == state.pending:
         return Relation.OURS
     return Relation.SAME if remote.stamp == state.base else Relation.MOVED
+
+
+#: Clocks of devices that sync differ by no more than this (PROTOCOL.md), twice that between two of them.
+_BLIND_SECONDS = 2 * 69
+
+
+def may_be_blind(agreed: Stamp | None, listed: Stamp) -> bool:
+    """Whether the version *listed*, on a server where the last writer wins, may have been made without *agreed*.
+
+    Somebody who announces looks before; who looked before *agreed* was announced announces little later, by a clock
+    that may be behind.
+    """
+    if agreed is None:
+        return False
+    return (stamps.to_datetime(listed) - stamps.to_datetime(agreed)).total_seconds() < _BLIND_SECONDS
 
 
 def is_announced(pending: Version, listed: RemoteObject) -> bool:

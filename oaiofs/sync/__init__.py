@@ -355,7 +355,8 @@ class Sync:
                 await self._transfer.pull(subject, remote)
                 self.watch.seen.done(remote.oaio_id, remote.stamp)
             case ObjectVerb.ADOPT_PENDING:
-                apply.rebase_on_pending(self.store, subject)
+                last_writer_wins = not self._server.checks_base
+                apply.rebase_on_pending(self.store, subject, last_writer_wins=last_writer_wins)
                 self.watch.seen.differing.discard(subject)
             case ObjectVerb.LEAVE:
                 if self._being_written(subject):

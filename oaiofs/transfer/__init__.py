@@ -187,7 +187,8 @@ class Transfer:
             await self._abandon(key, version.stamp)
             raise
         # Any other failure leaves the outcome open: what is pending says so until the server can be asked.
-        apply.settle(self.store, key, seq, answer, Version(answer.stamp, version.values, stored))
+        agreed = Version(answer.stamp, version.values, stored)
+        apply.settle(self.store, key, seq, answer, agreed, last_writer_wins=not self.server.checks_base)
         await self._make_durable(key, stored)
         return Pushed(answer.stamp, postponed, refused)
 

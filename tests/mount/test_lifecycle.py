@@ -107,7 +107,8 @@ def test_kill_keeps_every_fsynced_byte_and_the_next_mount_pushes_it(d1: MountKit
     log.parent.mkdir()
     d1.sync()
     for round_ in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, log], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-c", _WRITER, log]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert writer.stdout is not None
         with writer, writer.stdout:
             for _ in range(20 * (round_ + 1)):

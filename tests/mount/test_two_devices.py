@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -339,14 +338,17 @@ def test_a_big_file(d1: MountKit, d2: MountKit, cloud: Cloud) -> None:
 
 
 def test_saving_on_both_in_turns_makes_no_conflict(d1: MountKit, d2: MountKit, cloud: Cloud) -> None:
+    def arrives(kit: MountKit, text: str) -> None:
+        wait_same(lambda: files(kit.path / "talk"), {"log.txt": text.encode()}, SOON)
+
     (d1.path / "talk").mkdir()
     (d1.path / "talk" / "log.txt").write_text("0\n")
     text = "0\n"
     for number in range(1, 7):
         writer, reader = (d2, d1) if number % 2 else (d1, d2)
-        wait_same(lambda kit=writer: files(kit.path / "talk"), {"log.txt": text.encode()}, SOON)
+        arrives(writer, text)
         with open(writer.path / "talk" / "log.txt", "a") as file:
             file.write(f"{number}\n")
         text += f"{number}\n"
-        wait_same(lambda kit=reader: files(kit.path / "talk"), {"log.txt": text.encode()}, SOON)
+        arrives(reader, text)
     assert len(cloud.stamps("talk")) == 7

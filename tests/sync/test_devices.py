@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from oaiofs import errors
 from oaiofs.cache import records
 from oaiofs.core import merge
 from oaiofs.remote.faults import Faults
-from tests.devicekit import USER, Device, World, simulate
+from oaiofs.sync import Pace
+from tests.devicekit import PACE, USER, Device, World, simulate
 
 OBJECTS = ("A", "B")
 PATHS = ("f", "g", "d/h")
@@ -260,9 +262,14 @@ async def tell(story: Story, steps: list[tuple[Any, ...]]) -> None:
                 continue
 
 
+def _pace(number: int, checks_base: bool) -> Pace:
+    """Where the last writer wins, pushes at the very same moment have tests of their own (test_transfer)."""
+    return PACE if checks_base else replace(PACE, quiet=PACE.quiet + number * 0.37)
+
+
 def play(count: int, steps: list[tuple[Any, ...]], *, checks_base: bool = True) -> None:
     async def run(world: World) -> None:
-        devices = [await world.syncing(f"d{number}") for number in range(count)]
+        devices = [await world.syncing(f"d{number}", pace=_pace(number, checks_base)) for number in range(count)]
         story = Story(world, devices)
         await story.make(devices[0], "A")
         await story.set_value(devices[0], "A", "k")

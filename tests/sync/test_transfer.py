@@ -271,6 +271,21 @@ async def test_a_version_announced_between_check_and_announcement_is_merged(worl
 
 
 @simulated_foreign
+async def test_a_whole_push_between_anothers_check_and_announcement_loses_nothing(world: World) -> None:
+    """One looks, announces and looks again, while two's look is on its way; then two overwrites what it did not see."""
+    one, two = await two_with_a_number(world)
+    await one.set_value("Notes", "of one", 1)
+    await one.write("Notes/a.txt", b"of one")
+    await two.set_value("Notes", "of two", 2)
+    two.server.late = 1.0
+    await world.go_on(6)
+    two.server.late = 0.0
+    await world.go_on(60)
+    assert world.announced("Notes").values == {"_name": "Notes", "n": 1, "of one": 1, "of two": 2}
+    assert await one.files("Notes") == await two.files("Notes") == {"a.txt": b"of one", "b.txt": b"second"}
+
+
+@simulated_foreign
 async def test_a_foreign_server_is_looked_at_before_it_is_overwritten(world: World) -> None:
     one, two = await two_with_a_number(world)
     await one.set_value("Notes", "of one", 1)
