@@ -35,6 +35,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from .callers import Callers
 from .core.model import Quota
 from .errors import InvalidName, NotFound, NotPermitted, OaiofsError
 from .vfs import Vfs
@@ -81,6 +82,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.vfs = vfs
         self.faults = 0
+        self.callers = Callers()
         self._listings: dict[int, tuple[int, list[tuple[int, str]]]] = {}
         self._next_listing = 1
 
@@ -173,7 +175,8 @@ class Operations(pyfuse3.Operations):
             # The kernel's late write-back of the times of a file that is gone: an error would be the next syncfs's.
             return _entry(Attributes(inode, stat.S_IFREG, 0, 0, 0, 0, 0, 0, 0, timeout=0))
         if fields.update_size:
-            await self.vfs.truncate(inode, attr.st_size, fh)
+            with self.callers.waiting(ctx.pid):
+                await self.vfs.truncate(inode, attr.st_size, fh)
         if fields.update_mode:
             self.vfs.metadata.chmod(inode, attr.st_mode)
         if fields.update_uid or fields.update_gid:
@@ -253,7 +256,8 @@ class Operations(pyfuse3.Operations):
     @_answered
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         own = self.vfs.own.has(inode)
-        handle = await self.vfs.open(inode, flags)
+        with self.callers.waiting(ctx.pid):
+            handle = await self.vfs.open(inode, flags)
         return FileInfo(fh=FileHandleT(handle), direct_io=own, keep_cache=not own)
 
     @_answered

@@ -169,6 +169,7 @@ class _Mount:
             services.start_soon(self._watch_signals)
             services.start_soon(self._end_when_asked)
             services.start_soon(self.sync.run)
+            services.start_soon(self.operations.callers.watch)
             # Before the mount is there: finding the socket's name looks at the mountpoint, and nobody answers yet.
             await services.start(control.serve, running, self._handlers())
             await self._check_account()
@@ -263,6 +264,8 @@ class _Mount:
 def _mount_advice(error: Exception) -> str:
     if not os.path.exists("/dev/fuse"):
         return "this system has no /dev/fuse (in a container: run it with --device /dev/fuse)"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "this user may not open /dev/fuse; its mode is 0666 on most systems: `sudo chmod 666 /dev/fuse`"
     advice = "is fuse3 installed? allow_other needs user_allow_other in /etc/fuse.conf"
     return f"{error}; FUSE's own message is above ({advice})"
 

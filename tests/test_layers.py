@@ -26,7 +26,7 @@ LAYERS = (
     {"vfs", "sync"},
     {"transfer"},
     {"cache", "remote"},
-    {"core", "credentials", "mountinfo"},
+    {"core", "credentials", "mountinfo", "callers"},
     {"errors"},
 )
 LEVEL = {unit: len(LAYERS) - number for number, layer in enumerate(LAYERS) for unit in layer}

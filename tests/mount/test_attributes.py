@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 from collections.abc import AsyncIterator
+from functools import partial
 
 from oaiofs.core.model import OLDEST_STAMP, OaioId, Outgoing, Stamp
 from oaiofs.server import service
@@ -107,9 +108,9 @@ def test_xattrs(here: MountKit, cloud: Cloud, owner: Account) -> None:
     for path in (place, place / "a.txt"):
         assert {name: xattr(path, name) for name in expected} == expected
         assert os.listxattr(path) == []  # else cp -a and mv would try to take them along
-        refused(errno.ENODATA, lambda path=path: xattr(path, "error"))
-        refused(errno.ENODATA, lambda path=path: xattr(path, "nonsense"))
-        refused(errno.EPERM, lambda path=path: os.setxattr(path, "user.oaio.id", b"mine"))
+        refused(errno.ENODATA, partial(xattr, path, "error"))
+        refused(errno.ENODATA, partial(xattr, path, "nonsense"))
+        refused(errno.EPERM, partial(os.setxattr, path, "user.oaio.id", b"mine"))
     os.setxattr(place / "a.txt", "user.mine", b"kept")
     assert os.getxattr(place / "a.txt", "user.mine") == b"kept"
     assert "user.mine" in os.listxattr(place / "a.txt")

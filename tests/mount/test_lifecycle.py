@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
@@ -107,7 +108,7 @@ def test_kill_keeps_every_fsynced_byte_and_the_next_mount_pushes_it(d1: MountKit
     log.parent.mkdir()
     d1.sync()
     for round_ in range(3):
-        command = [sys.executable, "-c", _WRITER, log]
+        command = [sys.executable, "-c", _WRITER, str(log)]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert writer.stdout is not None
         with writer, writer.stdout:
@@ -157,6 +158,22 @@ def test_kill_in_the_middle_of_everything(d1: MountKit, d2: MountKit, cloud: Clo
     assert cloud.objects()["busy"].values == {"_name": "busy", "number": 2}
     d2.sync()
     assert (d2.path / "busy" / "b.txt").read_bytes() == b"in place"
+
+
+def test_kill_between_writing_and_closing_values_json(d1: MountKit, cloud: Cloud) -> None:
+    d1.expect(DEAD_MOUNT)
+    place = d1.path / "killed"
+    place.mkdir()
+    d1.sync()
+    file = open(place / "values.json", "wb", buffering=0)
+    file.write(b'{"_name": "killed", "number": 2}')
+    # To the mount, but no end of the writing; by syncfs(2), as another program would close the file when it begins.
+    assert ctypes.CDLL(None).syncfs(file.fileno()) == 0
+    d1.kill()
+    close(file)
+    d1.start()
+    d1.sync()
+    assert cloud.objects()["killed"].values == {"_name": "killed", "number": 2}
 
 
 @pytest.mark.parametrize("moment", ["registering", "uploading"])

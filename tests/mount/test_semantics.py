@@ -269,8 +269,10 @@ def test_fsync(here: MountKit) -> None:
     os.close(folder)
 
 
-def test_write_to_a_full_disk(new_mount: MountMaker, cloud: Cloud, owner: Account) -> None:
-    kit = new_mount("full", owner, start=False)
+def test_write_to_a_full_disk(oaio_server: ServerKit, account: Account, new_mount: MountMaker) -> None:
+    kit = new_mount(start=False)
+    kit.expect("No space left on device|disk with the client root is full")
+    cloud = Cloud(oaio_server, account)
     kit.client_root.mkdir(mode=0o700)
     small = ["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "none", str(kit.client_root)]
     if subprocess.run(small, capture_output=True, check=False).returncode != 0:

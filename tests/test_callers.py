@@ -1,0 +1,82 @@
+"""Whether a program that waits has been told to end, and what becomes of its call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from oaiofs.callers import Callers, is_ending
+
+#: Blocks what it is told to, says so, and takes no signal from then on: stopped programs don't.
+_PROGRAM = """if True:
+    import os, signal, sys
+    signal.pthread_sigmask(signal.SIG_BLOCK, [int(word) for word in sys.argv[1:]])
+    os.write(1, b"ready")
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def stopped(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    """A stopped program: what it is sent stays pending. Parameter: the signals that it blocks."""
+    blocked = [str(int(number)) for number in getattr(request, "param", ())]
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM, *blocked], stdout=subprocess.PIPE) as program:
+        _pid, status = os.waitpid(program.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        yield program
+        program.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_programs_is_seen(stopped: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    assert not is_ending(stopped.pid)
+    stopped.send_signal(number)
+    assert is_ending(stopped.pid)
+
+
+def test_a_signal_that_ends_no_program_is_not(stopped: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGCHLD, signal.SIGWINCH, signal.SIGUSR1):
+        stopped.send_signal(number)
+    assert not is_ending(stopped.pid)
+
+
+@pytest.mark.parametrize("stopped", [(signal.SIGTERM,)], indirect=True)
+def test_a_signal_that_the_program_blocks_is_not(stopped: subprocess.Popen[bytes]) -> None:
+    stopped.send_signal(signal.SIGTERM)
+    assert not is_ending(stopped.pid)
+    stopped.send_signal(signal.SIGINT)
+    assert is_ending(stopped.pid)
+
+
+def test_nobody_knows_of_a_thread_that_does_not_exist() -> None:
+    assert not is_ending(0)
+    assert not is_ending(2**22 + 1)
+
+
+async def test_the_call_of_an_ended_program_is_given_up_and_no_other(
+    stopped: subprocess.Popen[bytes], nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    callers, answer = Callers(), trio.Event()
+    nursery.start_soon(callers.watch)
+    other: list[str] = []
+
+    async def wait_for_an_answer() -> None:
+        with callers.waiting(os.getpid()):
+            await answer.wait()
+        other.append("answered")
+
+    nursery.start_soon(wait_for_an_answer)
+    stopped.send_signal(signal.SIGTERM)
+    with pytest.raises(InterruptedError), callers.waiting(stopped.pid):
+        await trio.sleep_forever()
+    assert other == []
+    answer.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert other == ["answered"]
