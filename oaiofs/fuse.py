@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 _Handler = TypeVar("_Handler", bound=Callable[..., Awaitable[Any]])
 _BLOCK = 4096
 _NAME_MAX = 255
+_ANNOUNCER_TIMEOUT = 2.0
 
 
 def _answered(handler: _Handler) -> _Handler:
@@ -323,6 +324,7 @@ class Announcer:
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopping = False
 
     def __call__(self, parent: int, name: str) -> None:
         """Returns at once; while nothing is mounted nobody needs to know."""
@@ -333,14 +335,21 @@ class Announcer:
         self._thread = threading.Thread(target=self._work, name="announcer", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """No more: the mount is going. Does not wait for what the kernel has not taken yet."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread = None
+    def stop(self) -> bool:
+        """No more: the mount is going. False when the kernel keeps the last one waiting.
+
+        Then the session must not be closed: the thread still uses it.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        self._stopping = True
+        self._queue.put(None)
+        thread.join(_ANNOUNCER_TIMEOUT)
+        return not thread.is_alive()
 
     def _work(self) -> None:
-        while (announcement := self._queue.get()) is not None:
+        while (announcement := self._queue.get()) is not None and not self._stopping:
             parent, name = announcement
             try:
                 pyfuse3.invalidate_entry(InodeT(parent), FileNameT(name.encode()))
@@ -350,13 +359,9 @@ class Announcer:
                     log.debug("announcing %r: %s", name, error)
 
 
-async def serve(announcer: Announcer) -> None:
+async def serve() -> None:
     """Answer the kernel until the mount is taken away; ``attach`` came before."""
-    announcer.start()
-    try:
-        await pyfuse3.main(min_tasks=4)
-    finally:
-        announcer.stop()
+    await pyfuse3.main(min_tasks=4)
 
 
 def attach(operations: Operations, mountpoint: str, options: set[str]) -> None:

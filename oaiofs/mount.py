@@ -156,7 +156,8 @@ class _Mount:
     def detach(self) -> None:
         if self._attached:
             self._attached = False
-            fuse.detach(unmount=self._mounted)
+            if self.announce.stop():
+                fuse.detach(unmount=self._mounted)
 
     async def serve(self, ready: Callable[[], None] | None) -> None:
         settings = self.settings
@@ -175,7 +176,8 @@ class _Mount:
             await self._check_account()
             self.attach()
             services.start_soon(self._say_ready, ready)
-            await fuse.serve(self.announce)
+            self.announce.start()
+            await fuse.serve()
             self.detach()
             self.vfs.files.close_all()
             await self._last_push()
