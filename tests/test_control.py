@@ -105,6 +105,7 @@ async def test_what_the_mount_refuses_is_raised_at_the_caller(tmp_path: Path, er
     assert caught.value.exit_code == error.exit_code
 
 
+@pytest.mark.logs_errors
 @pytest.mark.parametrize("answer", ["bug", "unencodable"])
 async def test_a_bug_in_a_handler_is_answered_and_logged_and_the_mount_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: str
