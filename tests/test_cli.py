@@ -148,6 +148,7 @@ async def test_what_the_mount_refuses_is_said_with_its_exit_code(
         refused(await oaiofs_async("sync"), exit_code, f"oaiofs: {error}\n")
 
 
+@pytest.mark.logs_errors
 async def test_a_bug_in_the_mount_is_a_failure_without_its_details(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
