@@ -25,6 +25,7 @@ class Callers:
     def __init__(self) -> None:
         self._waiting: dict[trio.CancelScope, int] = {}
         self._arrival = trio.Event()
+        self._over = False
 
     @contextlib.contextmanager
     def waiting(self, thread: int) -> Iterator[None]:
@@ -34,6 +35,8 @@ class Callers:
         """
         with trio.CancelScope() as scope:
             self._waiting[scope] = thread
+            if self._over:
+                scope.cancel()
             self._arrival.set()
             try:
                 yield
@@ -41,6 +44,12 @@ class Callers:
                 del self._waiting[scope]
         if scope.cancelled_caught:
             raise InterruptedError(errno.EINTR, "whoever waited for this was ended")
+
+    def give_up(self) -> None:
+        """The mount ends: nobody waits any longer."""
+        self._over = True
+        for scope in self._waiting:
+            scope.cancel()
 
     async def watch(self) -> None:
         """Give up the calls of those who are ended, until cancelled."""

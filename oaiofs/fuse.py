@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import pyfuse3
+import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -47,6 +48,7 @@ _Handler = TypeVar("_Handler", bound=Callable[..., Awaitable[Any]])
 _BLOCK = 4096
 _NAME_MAX = 255
 _ANNOUNCER_TIMEOUT = 2.0
+_QUIET = 0.05  # seconds without a write, after which the kernel has sent what it had
 
 
 def _answered(handler: _Handler) -> _Handler:
@@ -84,6 +86,7 @@ class Operations(pyfuse3.Operations):
         self.vfs = vfs
         self.faults = 0
         self.callers = Callers()
+        self._writes_begun = self._writes_ended = 0
         self._listings: dict[int, tuple[int, list[tuple[int, str]]]] = {}
         self._next_listing = 1
 
@@ -129,7 +132,8 @@ class Operations(pyfuse3.Operations):
         flags: FlagT,
         ctx: RequestContext,
     ) -> None:
-        await self.vfs.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), flags)
+        with self.callers.waiting(ctx.pid):
+            await self.vfs.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), flags)
 
     @_answered
     async def symlink(
@@ -274,7 +278,19 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        return await self.vfs.files.write(fh, off, buf)
+        self._writes_begun += 1
+        try:
+            return await self.vfs.files.write(fh, off, buf)
+        finally:
+            self._writes_ended += 1
+
+    async def written(self) -> None:
+        """Return once no write of the kernel's is under way: syncfs(2) only begins those of a FUSE mount."""
+        while True:
+            ended = self._writes_ended
+            await trio.sleep(_QUIET)
+            if self._writes_begun == ended:
+                return
 
     @_answered
     async def flush(self, fh: FileHandleT) -> None:
@@ -328,7 +344,7 @@ class Announcer:
 
     def __call__(self, parent: int, name: str) -> None:
         """Returns at once; while nothing is mounted nobody needs to know."""
-        if self._thread is not None:
+        if self._thread is not None and not self._stopping:
             self._queue.put((parent, name))
 
     def start(self) -> None:
@@ -336,17 +352,15 @@ class Announcer:
         self._thread.start()
 
     def stop(self) -> bool:
-        """No more: the mount is going. False when the kernel keeps the last one waiting.
+        """No more: the mount is going. Blocks for a while: for threads, while requests are still answered.
 
-        Then the session must not be closed: the thread still uses it.
+        False when the kernel keeps the last one waiting. Then the session must not be closed: the thread uses it.
         """
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return True
         self._stopping = True
         self._queue.put(None)
-        thread.join(_ANNOUNCER_TIMEOUT)
-        return not thread.is_alive()
+        if self._thread is not None:
+            self._thread.join(_ANNOUNCER_TIMEOUT)
+        return self._thread is None or not self._thread.is_alive()
 
     def _work(self) -> None:
         while (announcement := self._queue.get()) is not None and not self._stopping:
@@ -380,7 +394,7 @@ def stop() -> None:
 
 
 def write_back(root: int) -> None:
-    """Have the kernel send what it holds of written files; *root* is a descriptor in the mount. Blocks: for threads.
+    """Have the kernel begin to send what it holds of written files; *root* is a descriptor in the mount. Blocks.
 
     In a process of its own: pyfuse3's syncfs keeps the interpreter's lock, without which nobody here could answer. And
     a process that waits in the kernel for its own answer can't be killed: it would keep /dev/fuse open for ever.

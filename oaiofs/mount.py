@@ -4,9 +4,9 @@ Nothing else spawns tasks for as long as the mount lives:
 
     trio.run
     +-- stack: client root -> server and hosts
-        +-- services: sync loops, downloads, control socket, signals
+        +-- services: sync loops, downloads, control socket, signals, callers who wait
             +-- fuse.serve, returns when the mount is taken away
-        down: write the kernel's pages back -> unmount -> push for a bounded time -> cancel services -> unwind
+        down: unmount -> write the kernel's pages back -> push for a bounded time -> cancel services -> unwind
 
 Must not know what a program does in the mount, nor how anything is sent.
 """
@@ -39,7 +39,8 @@ from .vfs import Identity, Outlook, Vfs
 log = logging.getLogger(__name__)
 
 _WRITE_BACK_TIMEOUT = 10.0
-_FIRST_LOOK_TIMEOUT = 5.0
+_WRITERS_PATIENCE, _WRITERS_INTERVAL = 3.0, 0.1
+_FIRST_LOOK_TIMEOUT = 15.0
 _FIRST_CONTACT_TIMEOUT = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -141,6 +142,7 @@ class _Mount:
         self.operations = fuse.Operations(self.vfs)
         self._attached = False  # to the kernel's FUSE
         self._mounted = False  # in the tree
+        self._device = ""  # what tells this mount from others at the same place
         self._ending = trio.Event()
 
     def attach(self) -> None:
@@ -152,6 +154,8 @@ class _Mount:
         except (OSError, RuntimeError) as error:
             raise OaiofsError(f"{self.settings.mountpoint} could not be mounted: {_mount_advice(error)}") from error
         self._attached = self._mounted = True
+        mounted = mountinfo.at(self.settings.mountpoint)
+        self._device = mounted.device if mounted else ""
 
     def detach(self) -> None:
         if self._attached:
@@ -168,13 +172,16 @@ class _Mount:
         async with trio.open_nursery() as services:
             self.downloads.bind(services)
             services.start_soon(self._watch_signals)
-            services.start_soon(self._end_when_asked)
             services.start_soon(self.sync.run)
             services.start_soon(self.operations.callers.watch)
             # Before the mount is there: finding the socket's name looks at the mountpoint, and nobody answers yet.
             await services.start(control.serve, running, self._handlers())
             await self._check_account()
+            if self._ending.is_set():
+                services.cancel_scope.cancel()
+                return
             self.attach()
+            services.start_soon(self._end_when_asked)
             services.start_soon(self._say_ready, ready)
             self.announce.start()
             await fuse.serve()
@@ -195,9 +202,11 @@ class _Mount:
 
     async def _say_ready(self, ready: Callable[[], None] | None) -> None:
         await trio.to_thread.run_sync(os.stat, self.settings.mountpoint, abandon_on_cancel=True)
-        if not self.vfs.store.heads:  # a new client root: whoever looks now should not see an empty folder
+        if self.vfs.store.state.meta("listed") is None:  # whoever looks at a new one should not see a part
             with trio.move_on_after(_FIRST_LOOK_TIMEOUT):
                 await self.sync.first_look()
+                if self.sync.watch.online:
+                    self.vfs.store.state.set_meta("listed", "1")
         if ready is not None:
             ready()
 
@@ -219,17 +228,35 @@ class _Mount:
     async def _end_when_asked(self) -> None:
         """The ordered end: what the kernel still holds is written back while there is somebody to take it."""
         await self._ending.wait()
-        try:
-            with trio.move_on_after(_WRITE_BACK_TIMEOUT):
+        self.operations.callers.give_up()
+        with trio.move_on_after(_WRITE_BACK_TIMEOUT) as patience:
+            try:
                 await trio.to_thread.run_sync(self._take_away, abandon_on_cancel=True)
-        except (OaiofsError, OSError) as error:  # of some earlier write, to whom it was told then
-            log.info("writing back before the end: %s", error)
+                await self.operations.written()
+            except (OaiofsError, OSError) as error:  # of some earlier write, to whom it was told then
+                log.info("writing back before the end: %s", error)
+        if patience.cancelled_caught:
+            log.warning("the end comes before everything that programs wrote could be taken")
+        await self._writers_gone()
+        await trio.to_thread.run_sync(self.announce.stop)  # while requests are answered that it may wait for
         if self._attached:  # else with nobody using it the mount ended as it was taken out, and its session is gone
             fuse.stop()
+
+    async def _writers_gone(self) -> None:
+        """Programs that have files open for writing get a little time to close them."""
+        deadline = trio.current_time() + _WRITERS_PATIENCE
+        while self.vfs.store.writers and trio.current_time() < deadline:  # noqa: ASYNC110 - a counter, and the end
+            await trio.sleep(_WRITERS_INTERVAL)
+        if self.vfs.store.writers:
+            log.warning("ending with files open for writing: what programs write into them from now on is lost")
 
     def _take_away(self) -> None:
         """Out of the tree first, so that nobody begins anew; then what the kernel holds. Blocks: for threads."""
         mountpoint = self.settings.mountpoint
+        mounted = mountinfo.at(mountpoint)
+        if mounted is None or mounted.device != self._device:
+            self._mounted = False  # taken out by somebody else already, or below another mount
+            return
         descriptor = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             mountinfo.remove(mountpoint, lazy=True)
@@ -257,8 +284,12 @@ class _Mount:
         return {"pending": self.sync.pending()}
 
     async def _on_umount(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Like umount(8): refused while programs use the mount, unless *force* is given."""
         if arguments.get("flush"):
             await self.sync.finish(arguments.get("timeout"))
+        if not arguments.get("force"):
+            await trio.to_thread.run_sync(mountinfo.remove, self.settings.mountpoint)
+            self._mounted = False
         self._ending.set()
         return {"pending": self.sync.pending()}
 

@@ -24,6 +24,7 @@ class Mounted(NamedTuple):
     mountpoint: Path
     kind: str
     source: str
+    device: str  # of this one mount, while it lasts
 
     @property
     def is_oaiofs(self) -> bool:
@@ -48,7 +49,8 @@ def _last(table: bytes, mountpoint: Path) -> Mounted | None:
 def _parse(line: bytes) -> Mounted:
     before, _separator, after = line.partition(b" - ")
     kind, source = after.split()[:2]
-    return Mounted(Path(_unescape(before.split()[4])), _unescape(kind), _unescape(source))
+    fields = before.split()
+    return Mounted(Path(_unescape(fields[4])), _unescape(kind), _unescape(source), _unescape(fields[2]))
 
 
 def _unescape(field: bytes) -> str:
@@ -95,4 +97,7 @@ def remove(mountpoint: Path, *, lazy: bool = False) -> None:
         raise errors.OaiofsError(f"{mountpoint} can't be unmounted: `{command[0]}` did not run ({error}).") from error
     if done.returncode != 0:
         said = os.fsdecode(done.stderr).strip()
-        raise errors.Busy(f"{mountpoint} can't be unmounted: {said}. End what still uses it and try again.")
+        raise errors.Busy(
+            f"{mountpoint} is in use ({said}): close what programs have open there and try again; "
+            f"`fuser -vm {mountpoint}` shows who."
+        )

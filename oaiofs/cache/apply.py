@@ -13,13 +13,15 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..core import merge, names, plan
+from ..core import lineage, merge, names, plan
 from ..core.model import FileFact, FileSet, OaioId, RemoteObject, Stamp, Version
 from . import objects, records
 from .records import ConflictRecord, Kind, Node, ObjectRecord
 from .store import ROOT_INO, Store
 from .tree import note
 from .workdir import DETACHED, TRASH
+
+_NO_PRIOR: dict[str, Version | Stamp | None] = {"prior": None, "prior_until": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def remote_version(
     afterwards leaves the object dirty.
     """
     record = store.record(key)
-    base = merge_base(store, record, remote)
+    base = merge_base(store, record, remote, files)
     with store.state.transaction():
         work = _Application(store, record, remote, device_id)
         work.rename_sidecar(files)
@@ -60,11 +62,13 @@ def remote_version(
     return Applied(frozenset(work.changed), work.conflicts + len(merged.conflicts))
 
 
-def merge_base(store: Store, record: ObjectRecord, remote: RemoteObject) -> Version:
+def merge_base(store: Store, record: ObjectRecord, remote: RemoteObject, files: FileSet) -> Version:
     """What this device and *remote* have in common: the agreed version, or where that is not sure the one before."""
-    if record.prior is not None and plan.may_be_blind(record.base_stamp, remote.stamp):
-        return record.prior
-    return Version(record.base_stamp or Stamp(""), record.base_values, store.base_files(record.key))
+    agreed = Version(record.base_stamp or Stamp(""), record.base_values, store.base_files(record.key))
+    prior = record.prior
+    if prior is None or not lineage.may_be_blind(record.base_stamp, remote.stamp):
+        return agreed
+    return agreed if lineage.has_seen(prior, agreed, remote.values, files) else prior
 
 
 def _take_over(
@@ -74,7 +78,7 @@ def _take_over(
     store.update_object(
         record.key, oaio_id=remote.oaio_id, values=values, base_values=dict(remote.values), base_stamp=remote.stamp,
         right=remote.right, csh_id=remote.csh_id, username=remote.username, device_id=remote.device_id,
-        app_id=remote.app_id, dialect=remote.dialect, prior=None, pending=None, local_seq=seq,
+        app_id=remote.app_id, dialect=remote.dialect, **_NO_PRIOR, pending=None, local_seq=seq,
         settled_seq=record.local_seq, orphan=0,
         pending_since=(record.pending_since or store.wall_clock()) if unpushed else None,
     )  # fmt: skip
@@ -265,7 +269,7 @@ def settle(
     """
     with store.state.transaction():
         record = store.record(key)
-        store.update_object(key, prior=_prior(store, record, version.stamp) if last_writer_wins else None)
+        store.update_object(key, **(_prior(store, record, version.stamp) if last_writer_wins else _NO_PRIOR))
         records.set_base_files(store.db, key, version.files)
         store.update_object(
             key, oaio_id=remote.oaio_id, base_stamp=remote.stamp, base_values=dict(version.values), pending=None,
@@ -277,13 +281,14 @@ def settle(
         store.settled(key)
 
 
-def _prior(store: Store, record: ObjectRecord, stamp: Stamp) -> Version | None:
+def _prior(store: Store, record: ObjectRecord, stamp: Stamp) -> dict[str, Version | Stamp | None]:
     """The version before the one of *stamp*; of several in quick succession the one before them all."""
-    if record.prior is not None and plan.may_be_blind(record.base_stamp, stamp):
-        return record.prior
+    if record.prior is not None and lineage.may_be_blind(record.prior_until, stamp):
+        return {"prior": record.prior, "prior_until": record.prior_until}
     if record.base_stamp is None:
-        return None
-    return Version(record.base_stamp, record.base_values, store.base_files(record.key))
+        return _NO_PRIOR
+    before = Version(record.base_stamp, record.base_values, store.base_files(record.key))
+    return {"prior": before, "prior_until": stamp}
 
 
 def nothing_to_push(store: Store, key: int, seq: int) -> None:
@@ -301,7 +306,7 @@ def rebase_on_pending(store: Store, key: int, *, last_writer_wins: bool = False)
     if pending is None:
         return
     with store.state.transaction():
-        store.update_object(key, prior=_prior(store, record, pending.stamp) if last_writer_wins else None)
+        store.update_object(key, **(_prior(store, record, pending.stamp) if last_writer_wins else _NO_PRIOR))
         records.set_base_files(store.db, key, pending.files)
         store.update_object(key, base_stamp=pending.stamp, base_values=dict(pending.values), pending=None)
 

@@ -63,8 +63,8 @@ def _add(
         ObjectRecord(
             key=key, oaio_id=oaio_id, name=name, folder=folder, ino=store.new_ino(), sidecar="values.json", right=right,
             csh_id=csh_id, username=username, device_id=device_id, app_id=app_id, dialect=dialect, values=values,
-            shown_values={}, base_stamp=None, base_values={}, prior=None, pending=None, local_seq=local_seq,
-            settled_seq=0,
+            shown_values={}, base_stamp=None, base_values={}, prior=None, prior_until=None, pending=None,
+            local_seq=local_seq, settled_seq=0,
             pending_since=store.wall_clock() if local_seq else None, removed_at=None, draft=None, orphan=False,
         )
     )  # fmt: skip
@@ -140,12 +140,14 @@ def move_later(store: Store, source: str, target: str, inode: int) -> None:
 
 def run_intents(store: Store) -> None:
     """Carry out what committed transactions left to be renamed or removed."""
+    if store.db.in_transaction:
+        return  # the outermost one is followed by another call
     for number, source, target, inode in records.intents(store.db):
         try:
             if store.files.inode(source) == inode:  # else done before a crash, or something newer stands there
-                if target:
+                if target and not store.files.exists(target):
                     store.files.move(source, target)
-                else:
+                elif not target:
                     store.files.remove(source)
         except OSError as error:
             log.error("%s could not be moved to %r, which is tried again: %s", source, target, error)
@@ -235,15 +237,41 @@ def accept_text(store: Store, key: int, data: bytes) -> None:
             store.update_object(key, draft={"message": str(error), "line": error.line, "column": error.column})
         raise
     store.sidecar_gone.pop(key, None)
+    parsed = _with_free_name(store, record, parsed)
     merged = merge.merge_values(record.shown_values, parsed, record.values)
     with store.state.transaction():
         store.update_object(key, values=dict(merged.values), shown_values=parsed, draft=None)
+        _forget_settled_conflicts(store, key, record.values, merged.values)
         note_conflicts(store, record, merged.conflicts, record.base_stamp or Stamp(""))
         if not merge.same(merged.values, record.values):
             store.touch(key)
             if any(record.values.get(k) != merged.values.get(k) for k in (NAME_KEY, ROOT_PATH_KEY)):
                 paths, oaio_id = tuple(store.attached(key)), record.oaio_id or record.name
                 store.update_object(key, name=name_from(store, key, merged.values, paths, oaio_id))
+
+
+def _with_free_name(store: Store, record: ObjectRecord, parsed: dict[str, Any]) -> dict[str, Any]:
+    """A new object that is filled with a copy of another one keeps the name that it was made with."""
+    wanted = names.display_name(parsed, (), record.name)
+    taken = store.by_name.get(wanted)
+    if record.base_stamp is None and taken is not None and taken.key != record.key:
+        return {**parsed, NAME_KEY: record.values.get(NAME_KEY, record.name)}
+    return parsed
+
+
+def _forget_settled_conflicts(store: Store, key: int, before: Values, after: Values) -> None:
+    """A value in conflict that somebody sets anew has been seen to."""
+    for one in records.conflicts(store.db, key):
+        if one.kind == "value":
+            keys = json.loads(one.path)
+            if not merge.same(_at(before, keys), _at(after, keys)):
+                records.forget_value_conflict(store.db, key, one.path)
+
+
+def _at(values: Any, keys: list[str]) -> Any:
+    for key in keys:
+        values = values.get(key, merge.MISSING) if isinstance(values, dict) else merge.MISSING
+    return values
 
 
 def note_conflicts(

@@ -70,6 +70,7 @@ class ObjectRecord:
     base_stamp: Stamp | None
     base_values: Values
     prior: Version | None
+    prior_until: Stamp | None
     pending: Version | None
     local_seq: int
     settled_seq: int
@@ -90,8 +91,8 @@ class ObjectRecord:
 _NODE = "ino, object, parent, name, kind, mode, local, dirty, size, md5, mtime_ns, origin"
 _OBJECT = (
     "key, oaio_id, name, folder, ino, sidecar, rights, csh_id, username, device_id, app_id, dialect, local_values, "
-    "shown_values, base_stamp, base_values, prior, pending, local_seq, settled_seq, pending_since, removed_at, draft, "
-    "orphan"
+    "shown_values, base_stamp, base_values, prior, prior_until, pending, local_seq, settled_seq, pending_since, "
+    "removed_at, draft, orphan"
 )
 _CONFLICT = "object, kind, path, copy, base, mine, theirs, stamp, at"
 _COLUMN_OF = {"right": "rights", "values": "local_values"}
@@ -291,3 +292,13 @@ def conflicts(db: sqlite3.Connection, key: int | None = None) -> list[ConflictRe
     query = f"SELECT {_CONFLICT} FROM conflict"
     rows = db.execute(query + " ORDER BY id") if key is None else db.execute(query + " WHERE object = ?", (key,))
     return [ConflictRecord(*row) for row in rows]
+
+
+def forget_file_conflict(db: sqlite3.Connection, key: int, copy: str) -> None:
+    """The conflict copy has lost its name: somebody has seen to it."""
+    db.execute("DELETE FROM conflict WHERE object = ? AND kind = 'file' AND copy = ?", (key, copy))
+
+
+def forget_value_conflict(db: sqlite3.Connection, key: int, path: str) -> None:
+    """The value that was in conflict was set anew."""
+    db.execute("DELETE FROM conflict WHERE object = ? AND kind = 'value' AND path = ?", (key, path))

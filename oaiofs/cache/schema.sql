@@ -29,6 +29,7 @@ CREATE TABLE object (
   base_values   TEXT NOT NULL,               -- JSON: its values: the merge base
   prior         TEXT,                        -- JSON version agreed before base, kept while a server that takes the last
                                              -- writer may yet turn out to have a version that was made from it
+  prior_until   TEXT,                        -- stamp of the version that followed prior
   pending       TEXT,                        -- JSON version being built or announced, its outcome not yet known
   local_seq     INTEGER NOT NULL DEFAULT 0,  -- counts local changes
   settled_seq   INTEGER NOT NULL DEFAULT 0,  -- local_seq of the state last agreed with the server

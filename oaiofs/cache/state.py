@@ -39,6 +39,7 @@ class State:
             os.close(self._lock)
             raise
         self.clean = self.meta("clean") != "0"  # a new one is
+        self.rolled_back = False  # files may have been changed for rows that were not
         self.on_rollback: Callable[[], None] = lambda: None
         self.set_meta("clean", "0")
         self.sync_to_disk()
@@ -59,6 +60,7 @@ class State:
             if self.db.in_transaction:  # SQLite itself rolls back when the disk is full
                 self.db.execute("ROLLBACK")
             self._depth = 0
+            self.rolled_back = True
             self.on_rollback()
             raise
         finally:

@@ -89,7 +89,6 @@ class Store:
         self.marked: set[int] = set()  # inodes whose present writing is already noted in the database
         self.sidecar_gone: dict[int, float] = {}  # object -> when an editor took its sidecar away
         self._nodes: cachetools.LRUCache[int, Node] = cachetools.LRUCache(_NODES_CACHED)
-        self._next_ino, self._reserved = 0, 0
         self._reload()
 
     def _reload(self) -> None:
@@ -97,12 +96,14 @@ class Store:
         for known in (self.heads, self.by_ino, self.by_name):
             known.clear()
         self._nodes.clear()
+        self.marked.clear()  # at worst noted once more
+        self._next_ino = self._reserved = 0
         for record in records.objects(self.db, "removed_at IS NULL"):
             self._know(_head(record))
 
     def close(self, *, clean: bool) -> None:
         """End the use of the client root; *clean* says that rows and working copies agree."""
-        self.state.close(clean=clean)
+        self.state.close(clean=clean and not self.state.rolled_back)
 
     # -- inode numbers --------------------------------------------------------------------------------------------
 

@@ -116,6 +116,7 @@ def _gone(store: Store, node: Node, path: str) -> None:
         store.update_object(node.object, draft=None)
     elif node.kind is Kind.FILE and not store.is_local_only(node.object, path):
         store.name_gone(node.object, path)
+        records.forget_file_conflict(store.db, node.object, path)
         store.touch(node.object)
 
 
@@ -211,6 +212,7 @@ def _note_rename(store: Store, ino: int, old_key: int, attached: list[str], *, w
         store.update_object(old_key, draft=None)
     for path in attached:
         store.name_gone(old_key, path)
+        records.forget_file_conflict(store.db, old_key, path)
     if attached:
         store.touch(old_key)
     if store.is_sidecar(moved):

@@ -102,9 +102,10 @@ def _mount_options(given: Iterable[str], flags: dict[str, Any]) -> dict[str, Any
 @click.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option("--flush", is_flag=True, help="Only once every change is on the servers.")
+@click.option("--force", is_flag=True, help="Also while programs use it: what they write after is lost.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="With --flush: after S seconds, stay.")
 @logs.verbose_option
-def umount(mountpoint: Path, flush: bool, timeout: float | None) -> None:
+def umount(mountpoint: Path, flush: bool, force: bool, timeout: float | None) -> None:
     """End the mount at MOUNTPOINT.
 
     Changes that are not on the servers yet are kept and go out with the next mount.
@@ -115,17 +116,17 @@ def umount(mountpoint: Path, flush: bool, timeout: float | None) -> None:
     except errors.NotMounted:
         _remove_dead(place)
         return
-    pending = _end(running, flush, timeout)
+    pending = _end(running, timeout, flush=flush, force=force)
     if not mountinfo.wait_gone(place, _GONE_TIMEOUT):
         raise errors.Busy(f"{place} is still mounted: end what uses it and try again; `fuser -vm {place}` shows that.")
     mountinfo.wait_ended(running.pid, _PROCESS_TIMEOUT)
     click.echo(f"{place} is unmounted." + (f" {_kept(pending, running)}" if pending else ""))
 
 
-def _end(running: control.RunningMount, flush: bool, timeout: float | None) -> int:
+def _end(running: control.RunningMount, timeout: float | None, *, flush: bool, force: bool) -> int:
     """Have the mount end; the answer is how many changes it could not push any more."""
     try:
-        answer = control.call(running, "umount", timeout, flush=flush)
+        answer = control.call(running, "umount", timeout, flush=flush, force=force)
     except errors.NotMounted:
         return 0  # it was ending already
     return report.count(answer.get("pending"))

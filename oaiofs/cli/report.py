@@ -87,7 +87,8 @@ def count(value: object) -> int:
 def _pending(status: Mapping[str, Any], now: datetime, zone: tzinfo | None) -> str:
     number = count(status.get("pending"))
     if not number:
-        return "every change is on the servers"
+        whole = not count(status.get("errors"))
+        return "every change is on the servers" if whole else "everything that can go is on the servers"
     since = moment(status.get("pending_since"))
     if since is None:
         return f"{_plural(number, 'change')} pending"

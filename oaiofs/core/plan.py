@@ -14,13 +14,12 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from . import merge, stamps
 from .names import folders_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from .model import FileFact, FileSet, OaioId, RemoteObject, Right, Stamp, Version
+    from .model import FileFact, FileSet, OaioId, Right, Stamp
 
 # ------------------------------------------------------------------------------------------ files of one object
 
@@ -340,27 +339,6 @@ def _relation(state: ObjectState, remote: Remote) -> Relation:
     if state.pending is not None and remote.stamp == state.pending:
         return Relation.OURS
     return Relation.SAME if remote.stamp == state.base else Relation.MOVED
-
-
-#: Clocks of devices that sync differ by no more than this (PROTOCOL.md), twice that between two of them.
-_BLIND_SECONDS = 2 * 69
-
-
-def may_be_blind(agreed: Stamp | None, listed: Stamp) -> bool:
-    """Whether the version *listed*, on a server where the last writer wins, may have been made without *agreed*.
-
-    Somebody who announces looks before; who looked before *agreed* was announced announces little later, by a clock
-    that may be behind.
-    """
-    if agreed is None:
-        return False
-    return (stamps.to_datetime(listed) - stamps.to_datetime(agreed)).total_seconds() < _BLIND_SECONDS
-
-
-def is_announced(pending: Version, listed: RemoteObject) -> bool:
-    """Whether the listed version is the pending one: the same stamp alone may be two clocks that agree."""
-    same_files = set(listed.file_paths) == set(pending.files)
-    return listed.stamp == pending.stamp and same_files and merge.same(listed.values, pending.values)
 
 
 def observation(oaio_id: OaioId, listed: Mapping[OaioId, Seen], *, complete: bool) -> Remote:

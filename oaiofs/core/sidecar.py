@@ -72,7 +72,7 @@ def parse(data: bytes) -> dict[str, Any]:
         raise InvalidSidecar(f"The sidecar is larger than {MAX_BYTES} bytes: keep large data in an attached file.")
     text = _decode(data)
     if not text.strip(" \t\r\n"):
-        raise InvalidSidecar("The sidecar is empty: for no values at all write {}.", 1, 1)
+        raise InvalidSidecar("The file is empty: for no values at all write {}.", 1, 1)
     _check_depth(text)
     try:
         values = _DECODER.decode(text)

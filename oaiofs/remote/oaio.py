@@ -274,7 +274,7 @@ class HttpOaioServer:
 
     def _refused(self) -> errors.Unauthorized:
         return errors.Unauthorized(
-            f"{self._host} does not accept this password for {self._username}: check it with `oaiofs login`."
+            f"{self._host} refused user {self._username} or this password; `oaiofs login` remembers a new one."
         )
 
     async def _send(

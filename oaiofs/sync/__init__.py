@@ -177,6 +177,12 @@ class Sync:
             raise Refused(self.watch.brake or self.removal_brake)
         if self.pending():
             raise OaiofsError(f"the changes of {self.pending()} objects can't be sent: `oaiofs status` says why")
+        drafts = self.store.db.execute("SELECT count(*) FROM object WHERE draft IS NOT NULL").fetchone()[0]
+        waiting = int(drafts) + sum(map(bool, self.refused.values()))
+        if waiting:
+            raise OaiofsError(
+                f"everything that can go is on the servers; {waiting} objects need you: `oaiofs status` says why"
+            )
 
     def _raise_trouble(self) -> None:
         for subject, trouble in self.trouble.items():
@@ -336,7 +342,10 @@ class Sync:
             wait = _PERMANENT_WAIT
         elif isinstance(error, RateLimited) and error.retry_after is not None:
             wait = max(wait, error.retry_after)
-        self.trouble[subject] = Trouble(str(error), failures, trio.current_time() + wait)
+        message = str(error)
+        if isinstance(error, OSError):
+            message = f"{error.strerror or error} on this machine: look at the disk with {self.store.state.root}"
+        self.trouble[subject] = Trouble(message, failures, trio.current_time() + wait)
 
     async def _do(self, subject: Subject, verb: ObjectVerb) -> None:
         if not isinstance(subject, int):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..cache.records import ObjectRecord
-from ..core import plan
+from ..core import lineage, plan
 from ..core.model import Listing, OaioId, RemoteObject, Right, Stamp
 
 
@@ -75,7 +75,7 @@ class Sight:
         listed = None if record.oaio_id is None else self.moved.get(record.oaio_id)
         if pending is None or listed is None or listed.stamp != pending.stamp:
             return None if pending is None else pending.stamp
-        return pending.stamp if plan.is_announced(pending, listed) else None
+        return pending.stamp if lineage.is_announced(pending, listed) else None
 
     def announced(self, oaio_id: OaioId, key: int, seen: Seen) -> None:
         self._newer[oaio_id] = self._epoch

@@ -23,7 +23,7 @@ from ..cache import apply, objects
 from ..cache.records import Kind, ObjectRecord
 from ..cache.store import ROOT_INO, Store
 from ..cache.workdir import md5_of, sync_file
-from ..core import merge, names, plan, stamps
+from ..core import lineage, merge, names, stamps
 from ..core.model import OLDEST_STAMP, FileFact, FileSet, OaioId, Outgoing, Quota, RemoteObject, Stamp, Version
 from ..errors import (
     ChangedMeanwhile,
@@ -133,6 +133,7 @@ class Transfer:
         with self.store.state.transaction():
             head = objects.adopt(self.store, remote)
             applied = apply.remote_version(self.store, head.key, remote, files, {}, self.device_id)
+        objects.run_intents(self.store)
         for parent, name in applied.names | {(ROOT_INO, head.name)}:
             self._announce(parent, name)
 
@@ -313,7 +314,7 @@ class Transfer:
         if record.pending is None:
             return
         current = await self._listed(record)
-        if current is not None and plan.is_announced(record.pending, current):
+        if current is not None and lineage.is_announced(record.pending, current):
             raise Conflict(f"the last version of {record.name} had arrived after all")
         if current is None or current.stamp != record.pending.stamp:
             await self._remove_version(record, record.pending.stamp)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from oaiofs.cache import objects, tree
+from oaiofs.cache import objects, records, tree
+from oaiofs.cache.records import ConflictRecord
 from oaiofs.core import sidecar
-from oaiofs.core.model import Right
+from oaiofs.core.merge import ValueConflict
+from oaiofs.core.model import Right, Stamp
 from oaiofs.errors import DirectoryNotEmpty, InvalidSidecar
 from tests.cache.conftest import Root, remote_object
 
@@ -60,6 +62,7 @@ def test_renaming_an_object_changes_its_values_and_not_its_folder(root: Root) ->
 def test_display_names_are_unique_and_keep_their_number(root: Root) -> None:
     first = objects.adopt(root.store, remote_object({"_name": "Notes"}, {}, "20260101000000000000"))
     second = root.object("Other")
+    root.store.update_object(second.key, base_stamp="20260101000000000000")
     save(root, second.key, b'{"_name": "Notes"}')
     assert root.store.heads[second.key].name == "Notes ~2"
     save(root, second.key, b'{"_name": "Notes", "k": 1}')
@@ -69,6 +72,29 @@ def test_display_names_are_unique_and_keep_their_number(root: Root) -> None:
     assert root.store.by_name.keys() == {"Notes ~2"}, "stable until somebody changes the name"
     root.reopen(clean=True)
     assert root.store.by_name.keys() == {"Notes ~2"}
+
+
+def test_a_new_object_filled_with_a_copy_of_another_keeps_its_name(root: Root) -> None:
+    objects.adopt(root.store, remote_object({"_name": "Notes"}, {}, "20260101000000000000"))
+    copied = root.object("Copy")
+    save(root, copied.key, b'{"_name": "Notes", "k": 1}')
+    assert root.store.heads[copied.key].name == "Copy"
+    assert root.store.record(copied.key).values == {"_name": "Copy", "k": 1}
+
+
+def test_a_conflict_is_over_when_its_value_is_set_anew_or_its_copy_is_gone(root: Root) -> None:
+    head = root.object()
+    node = root.file(head.ino, "a (conflict).txt", b"x")
+    record = root.store.record(head.key)
+    objects.note_conflicts(root.store, record, (ValueConflict(("k",), 1, 2, 3),), Stamp("20260101000000000000"))
+    copy = ConflictRecord(head.key, "file", "a.txt", "a (conflict).txt", "", "", "", "20260101000000000000", 0.0)
+    records.add_conflict(root.store.db, copy)
+    save(root, head.key, b'{"_name": "Notes", "other": 1}')
+    assert [one.kind for one in records.conflicts(root.store.db)] == ["value", "file"]
+    save(root, head.key, b'{"_name": "Notes", "other": 1, "k": 2}')
+    assert [one.kind for one in records.conflicts(root.store.db)] == ["file"]
+    tree.unlink(root.store, node)
+    assert records.conflicts(root.store.db) == []
 
 
 def test_only_an_empty_object_is_removed(root: Root) -> None:

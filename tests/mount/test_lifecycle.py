@@ -85,11 +85,17 @@ def test_an_end_in_order_pushes_what_is_waiting(
     assert kit.shown("late")["state"] == "synced"
 
 
-@pytest.mark.parametrize("end", [_sigterm, _umount])
+def _by_force(kit: MountKit) -> None:
+    assert kit.oaiofs("umount", "--force", kit.path).returncode == 0
+    assert kit.ended() == 0
+
+
+@pytest.mark.parametrize("end", [_sigterm, _by_force])
 def test_an_end_in_order_takes_what_a_program_has_not_closed(
     new_mount: MountMaker, cloud: Cloud, end: Callable[[MountKit], None]
 ) -> None:
     kit = new_mount(quiet=60.0)
+    kit.expect("ending with files open for writing")
     (kit.path / "open").mkdir()
     kit.sync()
     file = open(kit.path / "open" / "a.txt", "wb", buffering=0)
@@ -100,6 +106,19 @@ def test_an_end_in_order_takes_what_a_program_has_not_closed(
     assert (kit.path / "open" / "a.txt").read_bytes() == b"in the kernel's cache" * 10_000
     kit.sync()
     assert cloud.version(cloud.objects()["open"]) == {"a.txt": b"in the kernel's cache" * 10_000}
+
+
+def test_umount_is_refused_while_a_program_has_a_file_open(new_mount: MountMaker, cloud: Cloud) -> None:
+    kit = new_mount()
+    (kit.path / "busy").mkdir()
+    with open(kit.path / "busy" / "a.txt", "wb", buffering=0) as file:
+        file.write(b"one")
+        done = kit.oaiofs("umount", kit.path)
+        assert done.returncode == 1
+        assert "is in use" in done.stderr
+        file.write(b" two")
+    _umount(kit)
+    assert cloud.version(cloud.objects()["busy"]) == {"a.txt": b"one two"}
 
 
 def test_kill_keeps_every_fsynced_byte_and_the_next_mount_pushes_it(d1: MountKit, cloud: Cloud) -> None:
