@@ -299,8 +299,7 @@ def _mount_advice(error: Exception) -> str:
         return "this system has no /dev/fuse (in a container: run it with --device /dev/fuse)"
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "this user may not open /dev/fuse; its mode is 0666 on most systems: `sudo chmod 666 /dev/fuse`"
-    advice = "is fuse3 installed? allow_other needs user_allow_other in /etc/fuse.conf"
-    return f"{error}; FUSE's own message is above ({advice})"
+    return f"{error} (is fuse3 installed? allow_other needs user_allow_other in /etc/fuse.conf)"
 
 
 

@@ -41,15 +41,20 @@ def recover(store: Store) -> None:
     objects.run_intents(store)
     store.files.clear_staging()
     if store.state.clean:
+        _take_back_displaced(store)
         return
     log.info("the last mount did not end in order: comparing the working copies")
     for head in list(store.heads.values()):
         with store.state.transaction():
             _Comparison(store, head).run()
+    _take_back_displaced(store)
+    _remove_strays(store)
+
+
+def _take_back_displaced(store: Store) -> None:
     device_id = store.state.meta("device_id") or "unknown"
     for node in records.displaced(store.db):
         apply.take_back(store, node, device_id)
-    _remove_strays(store)
 
 
 def _remove_strays(store: Store) -> None:

@@ -82,8 +82,7 @@ class Store:
         self.by_ino: dict[int, Head] = {}
         self.by_name: dict[str, Head] = {}
         self.changes = Changes({}, {}, {})
-        self.readers: Counter[int] = Counter()  # open handles by inode
-        self.writers: Counter[int] = Counter()
+        self.writers: Counter[int] = Counter()  # handles open for writing, by inode
         self.unflushed: Counter[int] = Counter()  # handles with writes that no flush or fsync followed yet
         self.writes: Counter[int] = Counter()  # writes so far by inode: tells whether a snapshot is still true
         self.marked: set[int] = set()  # inodes whose present writing is already noted in the database

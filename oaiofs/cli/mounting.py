@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: Seconds that the kernel and the mount's process have for going away once the mount has said that it goes.
+_STATUS_TIMEOUT = 10.0
 _GONE_TIMEOUT = 30.0
 _PROCESS_TIMEOUT = 10.0
 LOG_NAME = "oaiofs.log"
@@ -31,7 +33,7 @@ LOG_NAME = "oaiofs.log"
 @click.option("--storage-url", multiple=True, metavar="CSH_ID=URL", help="Where the storage host CSH_ID is.")
 @click.option("--poll-interval", type=float, metavar="S", help="Seconds between two looks at the server; 15.")
 @click.option("--quiet-time", type=float, metavar="S", help="Seconds without a change before it is pushed; 2.")
-@click.option("--cache-size", metavar="SIZE", help="How much of what is on the servers may be here, like 20G; all.")
+@click.option("--cache-size", metavar="SIZE", help="How much may be kept here, like 20G; not held to yet.")
 @click.option("--read-only", is_flag=True, default=None, help="Refuse every change.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users of this machine in.")
 @click.option("--insecure", is_flag=True, default=None, help="Allow plain http to another machine.")
@@ -71,6 +73,7 @@ def mount(
     settings.client_root.mkdir(mode=0o700, parents=True, exist_ok=True)
     background.run(work, settings.client_root / LOG_NAME, verbose)
     _say_mounted(settings)
+    _say_offline(settings)
 
 
 def _say_mounted(settings: config.Settings, ways_to_end: str = "") -> None:
@@ -78,6 +81,15 @@ def _say_mounted(settings: config.Settings, ways_to_end: str = "") -> None:
         f"{settings.user} at {settings.server} is mounted at {settings.mountpoint}; "
         f"{ways_to_end}`oaiofs umount {settings.mountpoint}` ends it."
     )
+
+
+def _say_offline(settings: config.Settings) -> None:
+    """A mistyped server looks like one that is down: better seen now than after a day's work."""
+    with contextlib.suppress(errors.OaiofsError):
+        status = control.call(control.find(mountpoint=settings.mountpoint), "status", _STATUS_TIMEOUT)
+        if not status.get("online"):
+            why = next((one["message"] for one in status.get("errors", ()) if "name" not in one), "no reason is known")
+            click.echo(f"Offline for now: {why} Changes are kept here and go out when the server can be reached.")
 
 
 def _storage_urls(pairs: Iterable[str]) -> dict[str, str] | None:

@@ -3,7 +3,7 @@
 Two loops. The *poll loop* asks for the listing and keeps what differs from the agreed versions. The *plan loop* asks
 the pure planner about each object with something to do and runs the one step that it names, a few objects at a time.
 Nothing is queued: the work is a query over observations, asked anew after each step. A failed step is data on its
-object (``Trouble``) and waits out its backoff; an unexpected exception is a bug and ends the mount's nursery.
+object (``Trouble``) and waits out its backoff; a bug that one object shows is logged and waits likewise.
 
 Must not know FUSE, HTTP, or how a step is done (``transfer``). Times are seconds of trio's clock, so tests can turn it.
 """

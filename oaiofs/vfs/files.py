@@ -64,23 +64,16 @@ class OpenFiles:
 
     # -- table -----------------------------------------------------------------------------------------------
 
-    def handle(self, number: int) -> Handle:
-        return self._handles[number]
-
     def descriptor_of(self, ino: int) -> int | None:
         """A descriptor of an open inode, preferably one that can write."""
         open_now = sorted(self._by_ino.get(ino, ()), key=lambda handle: not handle.writable)
         return open_now[0].descriptor if open_now else None
-
-    def __len__(self) -> int:
-        return len(self._handles)
 
     def _enter(self, handle: Handle) -> int:
         number = self._next
         self._next += 1
         self._handles[number] = handle
         self._by_ino.setdefault(handle.ino, []).append(handle)
-        self.store.readers[handle.ino] += 1
         if handle.writable:
             self.store.writers[handle.ino] += 1
         return number
@@ -236,7 +229,7 @@ class OpenFiles:
             self._announce(ROOT_INO, head.name)
             self._announce(ROOT_INO, renamed)
 
-    async def fsync(self, number: int, *, data_only: bool = False) -> None:
+    async def fsync(self, number: int) -> None:
         """Everything written so far is on this machine's disk, with its name and what the database knows of it."""
         handle = self._handles[number]
         node = self.store.find_node(handle.ino)
@@ -265,7 +258,6 @@ class OpenFiles:
         siblings.remove(handle)
         if not siblings:
             del self._by_ino[handle.ino]
-        self._count_down(self.store.readers, handle.ino)
         if handle.writable:
             self._count_down(self.store.writers, handle.ino)
         try:
@@ -274,8 +266,8 @@ class OpenFiles:
             pass  # noted as a draft: nobody is left to tell
         finally:
             os.close(handle.descriptor)
-        if handle.writable and not self.store.writers[handle.ino]:
-            self._last_writer_gone(handle.ino)
+            if handle.writable and not self.store.writers[handle.ino]:
+                self._last_writer_gone(handle.ino)
 
     def _last_writer_gone(self, ino: int) -> None:
         node = self.store.find_node(ino)
