@@ -281,7 +281,7 @@ class _Mount:
 
     async def _on_sync(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         await self.sync.finish(arguments.get("timeout"), confirmed=bool(arguments.get("yes")))
-        return {"pending": self.sync.pending()}
+        return {"pending": self.sync.pending(), "needing_user": self.sync.needing_user()}
 
     async def _on_umount(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Like umount(8): refused while programs use the mount, unless *force* is given."""

@@ -36,8 +36,11 @@ def sync(mountpoint: Path | None, timeout: float | None, yes: bool) -> None:
     Every local one is on the servers then, and every remote one is here.
     """
     mount = control.find(mountpoint)
-    control.call(mount, "sync", timeout, yes=yes)
-    click.echo(f"{mount.mountpoint}: every change is on the servers, and everything of theirs is here.")
+    answer = control.call(mount, "sync", timeout, yes=yes)
+    if report.count(answer.get("needing_user")):
+        click.echo(f"{mount.mountpoint}: what can go is on the servers; `oaiofs status` shows what needs you.")
+    else:
+        click.echo(f"{mount.mountpoint}: every change is on the servers, and every one of theirs is known here.")
 
 
 @click.command()

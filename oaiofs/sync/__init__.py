@@ -177,12 +177,11 @@ class Sync:
             raise Refused(self.watch.brake or self.removal_brake)
         if self.pending():
             raise OaiofsError(f"the changes of {self.pending()} objects can't be sent: `oaiofs status` says why")
+
+    def needing_user(self) -> int:
+        """Objects with something that only the user can bring on its way: a draft, or a name that no host takes."""
         drafts = self.store.db.execute("SELECT count(*) FROM object WHERE draft IS NOT NULL").fetchone()[0]
-        waiting = int(drafts) + sum(map(bool, self.refused.values()))
-        if waiting:
-            raise OaiofsError(
-                f"everything that can go is on the servers; {waiting} objects need you: `oaiofs status` says why"
-            )
+        return int(drafts) + sum(map(bool, self.refused.values()))
 
     def _raise_trouble(self) -> None:
         for subject, trouble in self.trouble.items():
