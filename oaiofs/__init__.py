@@ -2,13 +2,15 @@
 
 The map of the code, from the outside in; imports point down only (``tests/test_layers.py`` keeps it so):
 
-    cli                    parse, call, print
+    cli, demo              parse, call, print; everything on one machine
     mount, control, config composition root; the running mount's local socket; settings
+    status                 what is going on, as one JSON object
     fuse                   the kernel's requests, translated; the one errno boundary
     vfs | sync             what each operation in the mount means | when versions travel; they meet in cache
     transfer               how one object's bytes and versions travel
     cache | remote         what this machine remembers | the oaio server and the storage hosts
     core                   pure: what an object is, how it is named, shown, merged and planned
+    callers, mountinfo     who waits in the mount, what the kernel has mounted; credentials: passwords
     errors                 every way to refuse
 
     server/                the self-hosted oaio server and storage host; uses core and errors only

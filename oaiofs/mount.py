@@ -250,12 +250,16 @@ class _Mount:
         if self.vfs.store.writers:
             log.warning("ending with files open for writing: what programs write into them from now on is lost")
 
+    def _is_there(self) -> bool:
+        """Whether what is mounted at the mountpoint is this mount: not taken out already, nor below another one."""
+        mounted = mountinfo.at(self.settings.mountpoint)
+        return mounted is not None and mounted.device == self._device
+
     def _take_away(self) -> None:
         """Out of the tree first, so that nobody begins anew; then what the kernel holds. Blocks: for threads."""
         mountpoint = self.settings.mountpoint
-        mounted = mountinfo.at(mountpoint)
-        if mounted is None or mounted.device != self._device:
-            self._mounted = False  # taken out by somebody else already, or below another mount
+        if not self._is_there():
+            self._mounted = False
             return
         descriptor = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -287,7 +291,7 @@ class _Mount:
         """Like umount(8): refused while programs use the mount, unless *force* is given."""
         if arguments.get("flush"):
             await self.sync.finish(arguments.get("timeout"))
-        if not arguments.get("force"):
+        if not arguments.get("force") and self._is_there():
             await trio.to_thread.run_sync(mountinfo.remove, self.settings.mountpoint)
             self._mounted = False
         self._ending.set()
