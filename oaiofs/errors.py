@@ -25,6 +25,7 @@ Secrets never go into a message.
     +-- ReadOnly                     EROFS
     +-- Unsupported                  EOPNOTSUPP
     +-- NoAttribute                  ENODATA
+    +-- NotKnownYet                  EAGAIN            being asked of the server: look again in a moment
     +-- Stale                        ESTALE            this inode's name now stands for something else
     +-- NoSpace                      ENOSPC            this machine's disk is full
     +-- ChangedMeanwhile             EBUSY             nothing is wrong: the version is to be made again
@@ -69,6 +70,7 @@ __all__ = [
     "NoSpace",
     "NotADirectory",
     "NotFound",
+    "NotKnownYet",
     "NotMounted",
     "NotPermitted",
     "OaiofsError",
@@ -185,6 +187,10 @@ class Unsupported(OaiofsError):
 
 class NoAttribute(OaiofsError):
     errno = errno.ENODATA
+
+
+class NotKnownYet(OaiofsError):
+    errno = errno.EAGAIN
 
 
 class Stale(OaiofsError):

@@ -1,8 +1,9 @@
 """The wire's spellings of an object, in one table, and the only two functions that read and write it.
 
 Two models of the wire are in the field: the classic one (``C D U r x``, ``_name``, ``_root_path``, ``_file_paths``)
-and a half-released newer one (``CaR`` …, ``_name_VaK`` …). A server of one age hands out what clients of the other
-age stored, so rights and value keys are told apart independently; inside oaiofs everything is classic.
+and a half-released newer one (``CaR`` …, ``_name_VaK`` …, ``registerA`` …), whose code and documentation differ in one
+key. A server of one age hands out what clients of the other age stored, so rights and value keys are told apart
+independently; inside oaiofs everything is classic, and so is what a new object is written in.
 
 Pure, and suspicious: what comes in was written by strangers. Must not know how it came (HTTP, JSON text) nor what is
 done with it. Facts: the wire protocol of ``ae_oaio_model`` 0.3.13 and 0.3.18, see ``remote.contract``.
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import errors
-from . import names, stamps
-from .model import FILES_KEY, NAME_KEY, ROOT_PATH_KEY, OaioId, Outgoing, RemoteObject, Right
+from . import names, sidecar, stamps
+from .model import FILES_KEY, NAME_KEY, ROOT_PATH_KEY, OaioId, Outgoing, RemoteObject, Right, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: The keys of an object on the wire; the existing client breaks on one more or less.
 WIRE_KEYS: Final = (
@@ -30,6 +31,9 @@ WIRE_KEYS: Final = (
 _MAX_ID_CHARS = 2000
 _MAX_TEXT_CHARS = 2000
 _MAX_DEPTH = 100
+_MAX_LINEAGE = 1000
+#: Bits of a number that could be longer than the digits a sidecar may hold.
+_MAX_BITS = math.ceil(sidecar.MAX_DIGITS * math.log2(10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ _CLASSIC_RIGHTS = {right: right.value for right in Right}
 _NEWER_RIGHTS = {right: right.value + "aR" for right in Right}
 _CLASSIC_KEYS = {key: key for key in (NAME_KEY, ROOT_PATH_KEY, FILES_KEY)}
 _NEWER_KEYS = {NAME_KEY: "_name_VaK", ROOT_PATH_KEY: "_root_VaK", FILES_KEY: "_files_VaK"}
+#: The other spelling of one key; where an object has both, this one is a key like any of its user's.
+_OTHER_ROOT_KEY = "_root_path_VaK"
+_NEWER_KEYS_TOO = {**_NEWER_KEYS, ROOT_PATH_KEY: _OTHER_ROOT_KEY}
 
 #: Every dialect by the name that ``RemoteObject.dialect`` and ``Outgoing.dialect`` carry.
 DIALECTS: Final[Mapping[str, Spelling]] = {
@@ -51,7 +58,12 @@ DIALECTS: Final[Mapping[str, Spelling]] = {
     "newer": Spelling(_NEWER_RIGHTS, _NEWER_KEYS),
     "newer-keys": Spelling(_CLASSIC_RIGHTS, _NEWER_KEYS),
     "newer-rights": Spelling(_NEWER_RIGHTS, _CLASSIC_KEYS),
+    "newer-root-path": Spelling(_NEWER_RIGHTS, _NEWER_KEYS_TOO),
+    "newer-keys-root-path": Spelling(_CLASSIC_RIGHTS, _NEWER_KEYS_TOO),
 }
+
+#: What servers are asked to do with an object, as the last part of the address, and as the newer model names it.
+ACTIONS: Final[Mapping[str, str]] = {"register": "registerA", "upload": "uploadA", "delete": "deleteA"}
 
 _RIGHT_OF = {text: right for spelling in DIALECTS.values() for right, text in spelling.rights.items()}
 
@@ -68,6 +80,12 @@ def write_right(right: Right, dialect: str = "classic") -> str:
     return DIALECTS[dialect].rights[right]
 
 
+def of_server(listed: Iterable[RemoteObject]) -> str:
+    """The dialect for what is asked of a server that lists these: whose rights it spells the newer way is newer."""
+    newer = any(DIALECTS[one.dialect].rights is _NEWER_RIGHTS for one in listed)
+    return "newer-rights" if newer else "classic"
+
+
 def read_object(raw: object) -> RemoteObject:
     """One object off the wire, checked through and through.
 
@@ -81,15 +99,18 @@ def read_object(raw: object) -> RemoteObject:
     stamp = stamps.parse(raw_stamp)
     if stamp is None:
         raise errors.Protocol(f"client_stamp of object {oaio_id} is {_shown(raw_stamp)}, which is no stamp")
-    wire_values = raw.get("client_values")
-    problem = values_problem(wire_values)
-    if problem is not None or not isinstance(wire_values, dict):
-        raise errors.Protocol(f"client_values of object {oaio_id}: {problem}")
     right_text = raw.get("csh_access_right")
     right = read_right(right_text)
+    wire_values = raw.get("client_values")
+    if not isinstance(wire_values, dict):
+        raise errors.Protocol(f"client_values of object {oaio_id} {values_problem(wire_values)}")
     dialect = _dialect_of(str(right_text), wire_values)
     values = _translate(wire_values, {wire: ours for ours, wire in DIALECTS[dialect].keys.items()})
-    file_paths, skipped = names.check_paths(values.pop(FILES_KEY, []))
+    paths = values.pop(FILES_KEY, [])  # judged one by one: a bad path does not spoil the object
+    problem = values_problem(values)
+    if problem is not None:
+        raise errors.Protocol(f"client_values of object {oaio_id} {problem}")
+    file_paths, skipped = names.check_paths(paths)
     return RemoteObject(
         oaio_id=oaio_id,
         stamp=stamp,
@@ -102,7 +123,16 @@ def read_object(raw: object) -> RemoteObject:
         app_id=_read_text(raw, "app_id", oaio_id),
         dialect=dialect,
         skipped=skipped,
+        lineage=_read_lineage(raw.get("lineage")),
     )
+
+
+def _read_lineage(raw: object) -> tuple[Stamp, ...]:
+    """The versions that one was made from; only self-hosted servers tell, and nonsense tells nothing."""
+    if not isinstance(raw, list):
+        return ()
+    read = [stamps.parse(one) for one in raw[:_MAX_LINEAGE]]
+    return tuple(one for one in read if one is not None) if None not in read else ()
 
 
 def read_id(raw: object) -> OaioId:
@@ -146,16 +176,21 @@ def values_problem(values: object) -> str | None:
     """Why *values* can't be an object's values, or None.
 
     They must be a dict with text keys, of what JSON can hold exactly, nested at most 100 deep, without lone surrogates
-    (no UTF-8 for those) and without infinities.
+    (no UTF-8 for those) and without infinities, and not larger than a sidecar can be.
     """
     if not isinstance(values, dict):
         return f"must be a JSON object, not {_kind(values)}"
     pending: list[tuple[object, int]] = [(values, 1)]
+    size = -1  # nothing follows the outermost
     while pending:
         node, depth = pending.pop()
+        # What each takes in a sidecar at least: itself, a text with its quotes, and what divides it from the next.
+        size += len(node) + 3 if isinstance(node, str) else 2
         problem = _node_problem(node, depth)
         if problem is not None:
             return problem
+        if size > sidecar.MAX_BYTES:
+            return f"are larger than {sidecar.MAX_BYTES} bytes"
         pending.extend((child, depth + 1) for child in _children(node))
     return None
 
@@ -169,6 +204,8 @@ def _node_problem(node: object, depth: int) -> str | None:
         if not all(isinstance(key, str) for key in node):
             return "hold a key that is no text"
     elif not isinstance(node, list):
+        if isinstance(node, int) and node.bit_length() > _MAX_BITS:
+            return f"hold a number of more than {sidecar.MAX_DIGITS} digits"
         return None if isinstance(node, int | None) else f"hold {_kind(node)}"
     return f"are nested deeper than {_MAX_DEPTH} levels" if depth > _MAX_DEPTH else None
 
@@ -184,9 +221,12 @@ def _children(node: object) -> Iterator[object]:
 def _dialect_of(right_text: str, values: Mapping[str, Any]) -> str:
     newer_rights = right_text in _NEWER_RIGHTS.values()
     # An object with both spellings was surely not written by a newer client, which knows no classic key.
-    newer_keys = not values.keys().isdisjoint(_NEWER_KEYS.values()) and values.keys().isdisjoint(_CLASSIC_KEYS)
+    newer = {*_NEWER_KEYS.values(), _OTHER_ROOT_KEY}
+    newer_keys = not values.keys().isdisjoint(newer) and values.keys().isdisjoint(_CLASSIC_KEYS)
     # Without any reserved key the right alone decides: what is added later is then in the spelling of its time.
     newer_keys = newer_keys or (newer_rights and values.keys().isdisjoint(_CLASSIC_KEYS))
+    if newer_keys and _OTHER_ROOT_KEY in values and _NEWER_KEYS[ROOT_PATH_KEY] not in values:
+        return "newer-root-path" if newer_rights else "newer-keys-root-path"
     return {
         (False, False): "classic",
         (True, True): "newer",
@@ -204,6 +244,8 @@ def _wire_values(values: Mapping[str, Any], file_paths: tuple[str, ...], spellin
     for ours, wire in spelling.keys.items():
         if wire != ours and wire in values:
             raise errors.InvalidSidecar(f"the key {wire!r} is reserved in this object: use {ours!r} instead")
+    if spelling.keys is _NEWER_KEYS and _OTHER_ROOT_KEY in values and ROOT_PATH_KEY not in values:
+        raise errors.InvalidSidecar(f"the key {_OTHER_ROOT_KEY!r} is reserved in this object: use {ROOT_PATH_KEY!r}")
     translated = _translate({key: value for key, value in values.items() if key != FILES_KEY}, spelling.keys)
     if file_paths:
         translated[spelling.keys[FILES_KEY]] = list(file_paths)

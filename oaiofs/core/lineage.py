@@ -5,6 +5,7 @@ Must not know what follows from it (``plan``, ``cache.apply``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import merge, stamps
@@ -51,10 +52,36 @@ def _sides(
             yield same(current, new), same(current, old)
 
 
+def restored(ancestor: Version, agreed: Version, listed: Values, files: FileSet) -> Version:
+    """What every device makes of *agreed* and of a version with *listed* values and *files* that was made without it.
+
+    *ancestor* is what both were made from. It goes by the stamp of *agreed*.
+    """
+    merged = merge.merge_values(ancestor.values, agreed.values, listed).values
+    theirs = {path: fact for path, fact in files.items() if not _same_at(path, files, ancestor.files)}
+    gone = {path for path in ancestor.files if path not in files and _same_at(path, agreed.files, ancestor.files)}
+    ours = {path: fact for path, fact in agreed.files.items() if path not in gone}
+    return replace(agreed, values=merged, files=ours | theirs)
+
+
+def _same_at(path: str, a: FileSet, b: FileSet) -> bool:
+    return _alike(a.get(path, merge.MISSING), b.get(path, merge.MISSING))
+
+
 def _alike(a: Any, b: Any) -> bool:
     if a is merge.MISSING or b is merge.MISSING:
         return a is b
     return bool(a == b or a.same_content(b))
+
+
+def went_on(agreed: Version, pending: Version, listed: RemoteObject, files: FileSet) -> bool:
+    """Whether *listed*, whose files are *files*, was made from the *pending* version, whose own answer had been lost.
+
+    Servers that tell no lineage leave it to the contents (``has_seen``).
+    """
+    if listed.lineage:
+        return pending.stamp in listed.lineage
+    return has_seen(agreed, pending, listed.values, files)
 
 
 def is_announced(pending: Version, listed: RemoteObject) -> bool:

@@ -8,6 +8,7 @@ others; mine is then handed back as a conflict, never dropped.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -65,8 +66,9 @@ def merge_values(base: Values | None, mine: Values, theirs: Values) -> ValuesMer
     """*mine* and *theirs*, both made from *base*, in one; without a base everything counts as added by both.
 
     Key by key and into nested objects. Per key: only one side changed it, that side's; both alike, once; changed
-    here and deleted there, the change; lists that both sides only appended to, theirs' additions and then mine;
-    anything else is a conflict. A merge done twice, say after a crash in between, gives the same.
+    here and deleted there, the change; a list that one side only appended to, its additions at the end of what the
+    other side made of the list (theirs, and then mine, where both did); anything else is a conflict. A merge done
+    twice, say after a crash in between, gives the same.
     """
     conflicts: list[ValueConflict] = []
     values = _merge_objects(base or {}, mine, theirs, (), conflicts)
@@ -95,32 +97,85 @@ def _merge_one(base: Any, mine: Any, theirs: Any, path: tuple[str, ...], conflic
         return mine
     if mine is MISSING or theirs is MISSING:
         return theirs if mine is MISSING else mine  # one deleted what the other changed: the change is worth more
-    appended = _merge_appended(base, mine, theirs)
-    if appended is not None:
-        return appended
+    if isinstance(base, list) and isinstance(mine, list) and isinstance(theirs, list):
+        merged = _merge_lists(base, mine, theirs)
+        if merged is not None:
+            return merged
     conflicts.append(ValueConflict(path, base, mine, theirs))
     return theirs
 
 
-def _merge_appended(base: Any, mine: Any, theirs: Any) -> list[Any] | None:
-    """The list with both sides' additions, or None where *base* is no list or one side did more than append."""
-    if not (_starts_with(mine, base) and _starts_with(theirs, base)):
-        return None
-    # The longer of the two may already hold the other's additions: a merge that is done again must not add them twice.
-    if _starts_with(theirs, mine):
-        return list(theirs)
-    if _starts_with(mine, theirs):
-        return list(mine)
-    return [*theirs, *mine[len(base) :]]
+def _merge_lists(base: list[Any], mine: list[Any], theirs: list[Any]) -> list[Any] | None:
+    """The list with what one side or both appended, or None where there is more to it than that.
+
+    Either side may already hold the other's additions: a merge that is done again must not add them twice.
+    """
+    if _starts_with(mine, base) and _starts_with(theirs, base):
+        mine_added, theirs_added = mine[len(base) :], theirs[len(base) :]
+        if _holds_run(theirs_added, mine_added):
+            return theirs
+        return mine if _holds_run(mine_added, theirs_added) else [*theirs, *mine_added]
+    if _starts_with(mine, base):
+        return _extended(theirs, base, mine)
+    if _starts_with(theirs, base):
+        return _extended(mine, base, theirs)
+    for longer, shorter in ((mine, theirs), (theirs, mine)):  # both changed it alike, and one appended
+        if _starts_with(longer, shorter) and not _lacks(shorter, base, longer[len(shorter) :]):
+            return longer
+    return None
 
 
-def _starts_with(longer: Any, shorter: Any) -> bool:
-    return (
-        isinstance(longer, list)
-        and isinstance(shorter, list)
-        and len(longer) >= len(shorter)
-        and all(map(same, longer, shorter))
-    )
+def _extended(changed: list[Any], base: list[Any], appended: list[Any]) -> list[Any] | None:
+    """*changed* with what the other side *appended* to *base*.
+
+    None where *changed* has lost an item equal to an added one: nobody can tell whether that one is to stay.
+    """
+    added = appended[len(base) :]
+    if _holds_run(changed, added) and not _lacks(changed, appended, added):
+        return changed
+    return None if _lacks(changed, base, added) else [*changed, *added]
+
+
+def _lacks(items: list[Any], reference: list[Any], among: list[Any]) -> bool:
+    """Whether *items* has any of the values *among* less often than *reference* has."""
+    wanted = set(map(_hashable, among))
+    missing = Counter(key for key in map(_hashable, reference) if key in wanted)
+    missing.subtract(map(_hashable, items))
+    return any(missing[key] > 0 for key in wanted)
+
+
+def _holds_run(items: list[Any], run: list[Any]) -> bool:
+    """Whether *run*, which is not empty, stands in *items* without a gap; in linear time (Knuth, Morris, Pratt)."""
+    wanted = list(map(_hashable, run))
+    borders = [0]  # for each beginning of the run: how long an ending of it begins the run again
+    for key in wanted[1:]:
+        borders.append(_matched(wanted, borders, borders[-1], key))
+    matched = 0
+    for key in map(_hashable, items):
+        matched = _matched(wanted, borders, matched, key)
+        if matched == len(wanted):
+            return True
+    return False
+
+
+def _matched(wanted: list[object], borders: list[int], matched: int, key: object) -> int:
+    """How much of the beginning of *wanted* is there when *key* follows *matched* items of it."""
+    while matched and wanted[matched] != key:
+        matched = borders[matched - 1]
+    return matched + (wanted[matched] == key)
+
+
+def _hashable(value: Any) -> object:
+    """Equal for values that are the same, and for no others."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(inner)) for key, inner in value.items())
+    if isinstance(value, list):
+        return tuple(map(_hashable, value))
+    return type(value), value
+
+
+def _starts_with(longer: list[Any], shorter: list[Any]) -> bool:
+    return len(longer) >= len(shorter) and all(map(same, longer, shorter))
 
 
 def _key_order(base: Values, mine: Values, theirs: Values) -> list[str]:

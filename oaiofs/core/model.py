@@ -98,7 +98,8 @@ class RemoteObject:
     """One object as the oaio server lists it for this user.
 
     *values* are without the list of attached files, which is *file_paths* (already checked: safe, relative, unique);
-    what had to be left out of that list is in *skipped*. *stamp* is the newest announced version's.
+    what had to be left out of that list is in *skipped*. *stamp* is the newest announced version's, *lineage* those
+    that it was made from, each from the next, as far as the server tells: () where it does not.
     *dialect* names the spelling the object was received in (see ``core.dialect``).
     """
 
@@ -113,6 +114,7 @@ class RemoteObject:
     app_id: str = ""
     dialect: str = "classic"
     skipped: tuple[Skipped, ...] = ()
+    lineage: tuple[Stamp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class Outgoing:
     """One version of an object on its way to the oaio server.
 
     *stamp* is the new version's, *base* the version it was made from ('' for an object never registered) and
-    *base_values* that version's values. *file_paths* is what the storage host holds complete under *stamp*.
+    *base_values* that version's values. *merged* is one more that it was made from, where *base* was not ('': none).
+    *file_paths* is what the storage host holds complete under *stamp*.
     """
 
     oaio_id: OaioId
@@ -133,6 +136,7 @@ class Outgoing:
     csh_id: str
     right: Right = Right.CREATE
     dialect: str = "classic"
+    merged: str = ""
 
 
 @dataclass(frozen=True, slots=True)

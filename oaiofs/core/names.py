@@ -16,6 +16,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from .leftout import LeftOut
 from .model import NAME_KEY, ROOT_PATH_KEY, OaioId, Skipped, Values
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 
 #: Longest single name in bytes of UTF-8 (Linux: NAME_MAX).
 MAX_NAME_BYTES = 255
-#: Longest path of an attached file in bytes, leaving room below PATH_MAX (4,096) for the folder that it lives in.
-MAX_PATH_BYTES = 4000
+#: Longest path of an attached file in bytes, leaving room below PATH_MAX (4,096) for the client root or the mountpoint
+#: and the object's folder in it; storage hosts want room for root folder, id and stamp, too.
+MAX_PATH_BYTES = 3000
 #: Most parts of an attached file's path.
 MAX_PATH_DEPTH = 100
 #: The folder of stored versions in each object directory: no attached file can live there.
 VERSIONS_NAME = ".versions"
+#: Regular expression of a file name's extension, see split_extension.
+EXTENSION = r"(?:\.tar)?\.[^\s./]{1,16}"
 
 _FALLBACK_NAME = "unnamed"
 _REPORT_CHARS = 200
@@ -76,6 +80,7 @@ _DEFUSED = str.maketrans(
     )
 )
 _DEFUSED_SCHEME = "\u2afb"
+_NO_PARENTHESES = {ord(char): char.translate(_DEFUSED) for char in "()"}
 
 _REPLACEMENT = "\ufffd"
 _SLASH = re.compile("/")
@@ -117,7 +122,7 @@ def display_name(values: Values, file_paths: Sequence[str], oaio_id: str) -> str
 
 def unique(name: str, taken: Container[str]) -> str:
     """*name* itself where it is free, else the first free one of ``name ~2``, ``name ~3``…; at most 255 bytes."""
-    return _first_free(lambda suffix: _fit(name, suffix), taken)
+    return first_free(lambda suffix: fit(name, suffix), taken)
 
 
 def sidecar_name(file_paths: Iterable[str]) -> str:
@@ -138,13 +143,26 @@ def conflict_name(name: str, device: str, stamp: str, taken: Container[str]) -> 
     *name* may be a path: then the result is one in the same folder, and *taken* holds paths.
     """
     folder, slash, last = name.rpartition("/")
-    stem, extension = _split_extension(last)
-    label = _cut(_storable(safe_name(device)), _CONFLICT_DEVICE_BYTES)
-    suffix = f" (conflict {label} {_cut(_storable(safe_name(stamp)), _CONFLICT_STAMP_BYTES)})"
-    return _first_free(lambda number: folder + slash + _fit(stem, suffix + number + extension), taken)
+    stem, extension = split_extension(last)
+    suffix = f" (conflict {device_label(device)} {_cut(_storable(safe_name(stamp)), _CONFLICT_STAMP_BYTES)})"
+    return first_free(lambda number: folder + slash + fit(stem, suffix + number + extension), taken)
 
 
-def _first_free(candidate: Callable[[str], str], taken: Container[str]) -> str:
+def device_label(device: str) -> str:
+    """What a conflict copy's name calls the device: without parentheses, so that the name can be read back."""
+    return _cut(_storable(safe_name(device)).translate(_NO_PARENTHESES), _CONFLICT_DEVICE_BYTES)
+
+
+def restored_name(name: str, taken: Container[str]) -> str:
+    """*name* itself where it is free, else the first free one of ``stem (restored).ext``, ``stem (restored) ~2.ext``"""
+    if name not in taken:
+        return name
+    stem, extension = split_extension(name)
+    return first_free(lambda number: fit(stem, f" (restored){number}{extension}"), taken)
+
+
+def first_free(candidate: Callable[[str], str], taken: Container[str]) -> str:
+    """The first of ``candidate("")``, ``candidate(" ~2")``, ``candidate(" ~3")``… that is not taken."""
     suffix, number = "", 1
     while (name := candidate(suffix)) in taken:
         number += 1
@@ -152,9 +170,9 @@ def _first_free(candidate: Callable[[str], str], taken: Container[str]) -> str:
     return name
 
 
-def _split_extension(name: str) -> tuple[str, str]:
+def split_extension(name: str) -> tuple[str, str]:
     """Stem and extension of a file name; a double one for compressed tar files, none for dot-files and sentences."""
-    match = re.fullmatch(r"(.+?)((?:\.tar)?\.[^\s./]{1,16})", name, re.DOTALL)
+    match = re.fullmatch(rf"(.+?)({EXTENSION})", name, re.DOTALL)
     if match is None or not match[1].strip("."):
         return name, ""
     return match[1], match[2]
@@ -164,9 +182,9 @@ def _last_part(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _fit(stem: str, suffix: str) -> str:
+def fit(stem: str, suffix: str) -> str:
     """*stem* cut so that with *suffix* it makes one name."""
-    return _cut(stem, MAX_NAME_BYTES - len(_encoded(suffix))) + suffix
+    return (_cut(stem, MAX_NAME_BYTES - len(_encoded(suffix))) or _FALLBACK_NAME) + suffix
 
 
 def _cut(text: str, size: int) -> str:
@@ -225,18 +243,18 @@ def check_paths(paths: object) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     that all devices, which see the same list, keep the same one.
     """
     if not isinstance(paths, list | tuple):
-        return (), (_skipped(paths, "the list of attached files is not a list"),)
+        return (), (Skipped(_shown(paths), "the list of attached files is not a list"),)
     kept: dict[str, None] = {}
     folders: set[str] = set()
-    skipped: list[Skipped] = []
+    skipped = LeftOut("attached files")
     for path in paths:
         problem = path_problem(path) or _clash(path, kept, folders)
         if problem:
-            skipped.append(_skipped(path, problem))
+            skipped.add(_shown(path), problem)
         else:
             kept[path] = None
             folders.update(folders_of(path))
-    return tuple(kept), tuple(skipped)
+    return tuple(kept), skipped.all
 
 
 def _clash(path: str, kept: Container[str], folders: Container[str]) -> str | None:
@@ -253,10 +271,6 @@ def _clash(path: str, kept: Container[str], folders: Container[str]) -> str | No
 def folders_of(path: str) -> Iterator[str]:
     """All folders on the way to *path*, outermost first: ``a``, ``a/b`` for ``a/b/c``."""
     return (path[: match.start()] for match in _SLASH.finditer(path))
-
-
-def _skipped(what: object, why: str) -> Skipped:
-    return Skipped(what=_shown(what), why=why)
 
 
 def _shown(what: object) -> str:

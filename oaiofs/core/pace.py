@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from .model import OaioId
 
+#: Seconds after which a server that says the same again is believed in masses too: one that was restarted with an empty
+#: or an old database is wrong for a while.
+REPEATED_AFTER = 60.0
 # How many objects may go unasked: a handful always, of many a fifth, but never more than one would miss at a glance.
 _HANDFUL = 5
 _SHARE = 5
@@ -48,27 +51,33 @@ def listing_brake(known: Collection[OaioId], listed: Collection[OaioId], *, conf
         return None
     return (
         f"The server no longer lists {missing} of {len(known)} objects. Nothing was removed here. "
-        "Check that server and account are the right ones; if those objects are really gone, "
-        "confirm with `oaiofs sync --yes`."
+        "Check that server and account are the right ones; if those objects are really gone, they go to the trash "
+        "here once the server has said the same for a minute, or with `oaiofs sync --yes`."
     )
 
 
 def removal_brake(tombstones: int, known: int) -> str | None:
     """Why objects removed here must not yet be removed on the server, as a sentence for the user, or None.
 
-    *known* counts all objects agreed with the server, the *tombstones* among them.
+    *known* counts all objects agreed with the server; *tombstones* those of them that were removed here and are in the
+    trash still: who empties it means it.
     """
     if tombstones <= _allowed(known):
         return None
     return (
         f"{tombstones} of {known} objects were removed here, more than a handful. They are still on the server. "
-        "Run `oaiofs sync --yes` to remove them there too."
+        "`oaiofs sync --yes` or `oaiofs trash empty` removes them there too, `oaiofs trash restore` takes them back."
     )
 
 
-def is_handful(missing: Collection[OaioId]) -> bool:
-    """Few enough to be believed when a server says it twice."""
-    return len(missing) <= _HANDFUL
+def is_meant(missing: int, repeated_for: float | None) -> bool:
+    """Whether a server that no longer lists *missing* objects is to be believed.
+
+    *repeated_for* are the seconds since the first of the complete answers that say so, all of them the same since;
+    None: there was one only. A handful may go when it is said twice: else the last object could never go. All that goes
+    is in the trash then, and what was not sent yet stays, so a wrong answer that lasts loses nothing either.
+    """
+    return repeated_for is not None and (missing <= _HANDFUL or repeated_for >= REPEATED_AFTER)
 
 
 def _allowed(known: int) -> int:

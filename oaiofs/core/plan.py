@@ -33,6 +33,7 @@ class FileVerb(enum.Enum):
     MOVE = "move"  #: the remote side renamed it: rename *path* to *target*, nothing to download
     ADOPT = "adopt"  #: both sides have the same new content: note it as agreed
     KEEP = "keep"  #: this side's state stands, be it a file or its absence, and goes into the next version
+    MERGE = "merge"  #: what was made of both sides' edits takes the name, and goes into the next version
     KEEP_BOTH = "keep both"  #: rename the local *path* to *target*; whatever needs the name comes as its own TAKE
 
 
@@ -56,7 +57,7 @@ class Change(enum.Enum):
     GONE = "gone"
 
 
-#: (here, remote) -> verb. Where both edited, _file_verb looks first whether they ended with the same content.
+#: (here, remote) -> verb. Where both edited, _file_verb looks first whether they came to one content, or can.
 FILE_TABLE: Mapping[tuple[Change, Change], FileVerb] = {
     (Change.SAME, Change.SAME): FileVerb.NOTHING,
     (Change.SAME, Change.EDITED): FileVerb.TAKE,  # only the remote side moved: follow it
@@ -71,18 +72,24 @@ FILE_TABLE: Mapping[tuple[Change, Change], FileVerb] = {
 
 
 def plan_files(
-    base: FileSet, local: FileSet, remote: FileSet, *, rename: Callable[[str, Collection[str]], str]
+    base: FileSet,
+    local: FileSet,
+    remote: FileSet,
+    *,
+    rename: Callable[[str, Collection[str]], str],
+    merged: FileSet | None = None,
 ) -> tuple[FileAction, ...]:
     """The actions that bring *remote* here without losing what is here, to be carried out one after the other.
 
     *rename* gives a free path, in the same folder, for a local file or folder that has to leave its name, from its
-    path and all taken paths. In the order given no action meets anything in its way but an empty folder, which
-    whoever carries it out removes. Afterwards *remote* is the new base: whatever differs from it is unpushed.
+    path and all taken paths. *merged* has what came out for paths of ``both_edited``. In the order given no action
+    meets anything in its way but an empty folder, which whoever carries it out removes. Afterwards *remote* is the
+    new base: whatever differs from it is unpushed.
 
     *local* should also hold the files that never leave this machine, so that a clash with one is seen. A local file
     without a hash counts as changed unless its facts are base's: at worst a needless upload or copy.
     """
-    verbs = {path: _file_verb(base.get(path), local.get(path), remote.get(path)) for path in {*base, *local, *remote}}
+    verbs = _file_verbs(base, local, remote, merged or {})
     aside = _renames_aside(verbs, local, remote, rename)
     moves = _moves(verbs, local, remote)
     moved_here = set(moves.values())
@@ -94,19 +101,45 @@ def plan_files(
         for path in _paths_of(verbs, FileVerb.TAKE, FileVerb.KEEP_BOTH)
         if path not in moved_here
     ]
+    actions += [FileAction(path, FileVerb.MERGE) for path in _paths_of(verbs, FileVerb.MERGE)]
     actions += [FileAction(path, FileVerb.ADOPT) for path in _paths_of(verbs, FileVerb.ADOPT)]
     actions += [FileAction(path, FileVerb.KEEP) for path in _paths_of(verbs, FileVerb.KEEP) if path not in aside]
     return tuple(actions)
+
+
+def both_edited(base: FileSet, local: FileSet, remote: FileSet, *, at_most: int) -> tuple[str, ...]:
+    """The paths whose two contents a merge could make one of: all are known by hash and none has over *at_most* bytes.
+
+    Where nothing comes of that the plan keeps both.
+    """
+    verbs = _file_verbs(base, local, remote, {})
+    return tuple(
+        path
+        for path in _paths_of(verbs, FileVerb.KEEP_BOTH)
+        if path in base and all(side[path].md5 and side[path].size <= at_most for side in (base, local, remote))
+    )
 
 
 def _paths_of(verbs: Mapping[str, FileVerb], *wanted: FileVerb) -> list[str]:
     return sorted(path for path, verb in verbs.items() if verb in wanted)
 
 
-def _file_verb(base: FileFact | None, local: FileFact | None, remote: FileFact | None) -> FileVerb:
+def _file_verbs(base: FileSet, local: FileSet, remote: FileSet, merged: FileSet) -> dict[str, FileVerb]:
+    return {
+        path: _file_verb(base.get(path), local.get(path), remote.get(path), merged.get(path))
+        for path in {*base, *local, *remote}
+    }
+
+
+def _file_verb(
+    base: FileFact | None, local: FileFact | None, remote: FileFact | None, merged: FileFact | None
+) -> FileVerb:
     here, there = _local_change(base, local), _remote_change(base, remote)
-    if here is there is Change.EDITED and local and local.same_content(remote):
-        return FileVerb.ADOPT
+    if here is there is Change.EDITED and local:
+        if local.same_content(remote):
+            return FileVerb.ADOPT
+        if merged:
+            return FileVerb.KEEP if local.same_content(merged) else FileVerb.MERGE
     return FILE_TABLE[here, there]
 
 
@@ -209,7 +242,8 @@ class ObjectState:
     *base* is the last agreed version (None: never registered); *dirty* that something here is unpushed; *removed*
     that a tombstone has outlived its grace time; *draft* that a values.json with a mistake in it is kept, with the
     values it was made from (so a remote version may come in: once finished, the draft is merged with it); *pending*
-    the stamp last announced whose reply has not come.
+    the stamp last announced whose reply has not come; *rebuilt* that what was known here of the object got lost but
+    for its files: what is missing among them says nothing, so nothing is sent before the server's version came in.
     """
 
     base: Stamp | None
@@ -218,6 +252,7 @@ class ObjectState:
     draft: bool
     right: Right
     pending: Stamp | None
+    rebuilt: bool = False
 
 
 class Unseen(enum.Enum):
@@ -262,6 +297,7 @@ class Facts:
     unpushed: bool
     may_update: bool
     may_delete: bool
+    rebuilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +312,7 @@ class Row:
     unpushed: bool | None = None
     may_update: bool | None = None
     may_delete: bool | None = None
+    rebuilt: bool | None = None
 
     def fits(self, facts: Facts) -> bool:
         return all(getattr(self, name) in (None, getattr(facts, name)) for name in Facts.__slots__)
@@ -296,6 +333,7 @@ OBJECT_TABLE: tuple[Row, ...] = (
     Row(_V.LEAVE, "deleted there or no longer shared; the trash can restore it", _R.GONE),
     # on the server
     Row(_V.ADOPT_PENDING, "our own version: its reply was lost", _R.OURS),
+    Row(_V.MERGE, "what was known here got lost: first of all the server's version", _R.MOVED, rebuilt=True),
     Row(_V.PULL, "only the other side moved", _R.MOVED, unpushed=False),
     Row(_V.MERGE, "both sides moved", _R.MOVED, may_update=True),
     Row(_V.NOTHING, "both sides are as agreed", _R.SAME, unpushed=False),
@@ -317,11 +355,12 @@ def explain_object(state: ObjectState, remote: Remote) -> Row:
         Facts(
             relation=relation,
             removed=state.removed,
-            registered=state.base is not None,
+            registered=state.base is not None or state.rebuilt,
             # A draft alone is nothing to push yet, but nobody else has it.
-            unpushed=state.dirty or (state.draft and relation is Relation.GONE),
+            unpushed=state.dirty or state.rebuilt or (state.draft and relation is Relation.GONE),
             may_update=right.may_update,
             may_delete=right.may_delete,
+            rebuilt=state.rebuilt,
         )
     )
 
@@ -336,6 +375,8 @@ def _relation(state: ObjectState, remote: Remote) -> Relation:
         return Relation.UNKNOWN if remote is UNKNOWN else Relation.GONE
     if not remote.right.may_read:
         return Relation.GONE
+    if state.rebuilt:
+        return Relation.MOVED
     if state.pending is not None and remote.stamp == state.pending:
         return Relation.OURS
     return Relation.SAME if remote.stamp == state.base else Relation.MOVED

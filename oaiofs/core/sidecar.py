@@ -109,9 +109,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits.lstrip("-")) > MAX_DIGITS:
+    if not _is_integer(digits.lstrip("-")):
         raise _Suspect
     return int(digits)
+
+
+def _is_integer(digits: str) -> bool:
+    if len(digits) > MAX_DIGITS:
+        return False
+    try:
+        int(digits)
+    except ValueError:  # PYTHONINTMAXSTRDIGITS sets the limit lower
+        return False
+    return True
 
 
 def _float(digits: str) -> float:
@@ -174,7 +184,7 @@ def _scalar_problem(token: str) -> str | None:
         return f"{token} is no JSON number: use null or a text"
     digits = token.lstrip("-")
     if digits.isdigit():
-        return f"this number has more than {MAX_DIGITS} digits: make it a text" if len(digits) > MAX_DIGITS else None
+        return None if _is_integer(digits) else f"this number has more than {MAX_DIGITS} digits: make it a text"
     if digits[:1].isdigit() and math.isinf(float(digits)):
         return "this number is too large for a floating-point number: make it a text"
     return None

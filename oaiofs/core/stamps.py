@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from ..errors import Unsupported
 from .model import OLDEST_STAMP, Stamp
 
 _FORMAT = "%Y%m%d%H%M%S%f"
 _DIGITS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+#: What systems and databases hold in 64 bits: the year 2262.
+_LATEST_NS = (1 << 63) - 1
 
 
 def make(when: datetime) -> Stamp:
@@ -36,13 +40,22 @@ def to_datetime(stamp: Stamp) -> datetime:
 
 
 def to_ns(stamp: Stamp) -> int:
-    """Nanoseconds since the epoch of *stamp*, exact to the microsecond it holds."""
-    return (to_datetime(stamp) - _EPOCH) // timedelta(microseconds=1) * 1000
+    """Nanoseconds since the epoch of *stamp*, exact to the microsecond it holds; at most what 64 bits can hold."""
+    return min((to_datetime(stamp) - _EPOCH) // timedelta(microseconds=1) * 1000, _LATEST_NS)
 
 
-def after(stamp: str, when: datetime) -> Stamp:
-    """A stamp for a new version made at *when* that also sorts after *stamp* (clocks differ between devices)."""
+def after(stamp: str, when: datetime, step: int = 1) -> Stamp:
+    """A stamp for a new version made at *when* that also sorts after *stamp* (clocks differ between devices).
+
+    Where *stamp* is ahead of *when* it is the stamp *step* microseconds after it, or as many as there is room for.
+    Raises Unsupported after the very last one, in the year 9999: somebody's clock or malice has used them up.
+    """
     candidate = make(when)
     if candidate > stamp:
         return candidate
-    return make(to_datetime(Stamp(stamp)) + timedelta(microseconds=1))
+    moment = to_datetime(Stamp(stamp))
+    if moment == _LAST:
+        raise Unsupported(
+            "its version has the last stamp there is, so no newer one can be made: copy what is in it to a new object"
+        )
+    return make(moment + min(timedelta(microseconds=step), _LAST - moment))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oaiofs import errors
-from oaiofs.core import dialect
+from oaiofs.core import dialect, sidecar
 from oaiofs.core.model import OaioId, Outgoing, Right, Stamp
 
 STAMP = "20260101000000000001"
@@ -58,6 +58,14 @@ def test_an_object_is_read() -> None:
     assert (read.dialect, read.skipped) == ("classic", ())
 
 
+@pytest.mark.parametrize(
+    ("told", "lineage"),
+    [([STAMP], (STAMP,)), ([], ()), (None, ()), (5, ()), (STAMP, ()), ([STAMP, "x"], ()), ([STAMP, [STAMP]], ())],
+)
+def test_the_versions_that_one_was_made_from(told: object, lineage: tuple[str, ...]) -> None:
+    assert dialect.read_object(wire(lineage=told)).lineage == lineage
+
+
 def test_the_newer_dialect_is_read_into_classic_words() -> None:
     values = {"_name_VaK": "n", "x": 1, "_root_VaK": "{doc}", "_files_VaK": ["a"]}
     read = dialect.read_object(wire(client_values=values, csh_access_right="UaR"))
@@ -76,6 +84,11 @@ def test_the_newer_dialect_is_read_into_classic_words() -> None:
         ("CaR", {}, "newer"),
         ("CaR", {"_name_VaK": ""}, "newer"),
         ("CaR", {"_name": ""}, "newer-rights"),
+        ("C", {"_root_VaK": ""}, "newer-keys"),
+        ("C", {"_root_path_VaK": ""}, "newer-keys-root-path"),
+        ("CaR", {"_root_path_VaK": "", "_name_VaK": ""}, "newer-root-path"),
+        ("CaR", {"_root_path_VaK": "", "_root_VaK": ""}, "newer"),
+        ("CaR", {"_root_path_VaK": "", "_root_path": ""}, "newer-rights"),
     ],
 )
 def test_dialects_are_told_apart(right: str, values: dict[str, Any], expected: str) -> None:
@@ -112,6 +125,28 @@ def test_an_object_is_written_in_its_dialect() -> None:
     assert raw["client_values"] == {"_name_VaK": "n", "_root_VaK": "{doc}", "x": 1, "_files_VaK": ["a", "b"]}
     assert raw["server_values"] == {"x": 0, "_files_VaK": ["a"]}
     assert raw["csh_access_right"] == "CaR"
+
+
+@pytest.mark.parametrize("key", ["_root_VaK", "_root_path_VaK"])
+@pytest.mark.parametrize("right", ["C", "CaR"])
+def test_both_newer_spellings_of_the_root_path_come_back_as_they_were(key: str, right: str) -> None:
+    raw = wire(client_values={"_name_VaK": "n", key: "{doc}/x", "_files_VaK": ["a"]}, csh_access_right=right)
+    read = dialect.read_object(raw)
+    assert read.values == {"_name": "n", "_root_path": "{doc}/x"}
+    sent = outgoing(values=read.values, base_values={}, file_paths=read.file_paths, dialect=read.dialect)
+    written = dialect.write_object(sent, username="u", device_id="d", app_id="a")
+    assert (written["client_values"], written["csh_access_right"]) == (raw["client_values"], right)
+
+
+def test_a_key_that_others_would_take_for_the_root_path_is_refused() -> None:
+    new = outgoing(values={"_name": "n", "_root_path_VaK": "mine"}, base_values={}, dialect="newer")
+    with pytest.raises(errors.InvalidSidecar, match="_root_path_VaK"):
+        dialect.write_object(new, username="", device_id="", app_id="")
+
+
+@pytest.mark.parametrize(("rights", "spoken"), [([], "classic"), (["C"], "classic"), (["C", "raR"], "newer-rights")])
+def test_the_dialect_for_a_server(rights: list[str], spoken: str) -> None:
+    assert dialect.of_server([dialect.read_object(wire(csh_access_right=right)) for right in rights]) == spoken
 
 
 def test_no_files_no_list_of_files() -> None:
@@ -268,3 +303,47 @@ def test_values_survive_any_dialect(values: dict[str, Any], name: str) -> None:
     raw = dialect.write_object(outgoing(values=values, dialect=name), username="", device_id="", app_id="")
     read = dialect.read_object(json.loads(json.dumps(raw)))
     assert list(read.values.items()) == list(values.items())
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"x": 10**4301}, "4300 digits"),
+        ({"x": "y" * (8 << 20)}, "larger than"),
+        ({"x": ["y" * 10_000] * 900}, "larger than"),
+        ({"y" * 10_000 + str(number): 0 for number in range(900)}, "larger than"),
+    ],
+)
+def test_values_too_large_for_a_sidecar_are_refused(values: dict[str, Any], why: str) -> None:
+    problem = dialect.values_problem(values)
+    assert problem is not None
+    assert why in problem
+
+
+def test_what_a_sidecar_can_hold_is_never_too_large() -> None:
+    part = b'["a",1,null,{},{"k":[[],[{"b":"","c":0}]]}]'
+    text = b'{"x":[' + b",".join([part] * 1000) + b'],"y":"%s"}'
+    full = text % (b"z" * (sidecar.MAX_BYTES - len(text) + 2))
+    assert len(full) == sidecar.MAX_BYTES
+    assert dialect.values_problem(sidecar.parse(full)) is None
+    assert dialect.values_problem({"x": "y" * (sidecar.MAX_BYTES - len('{"x":""}'))}) is None
+    assert dialect.values_problem({"x": "y" * (sidecar.MAX_BYTES - len('{"x":""}') + 1)}) is not None
+    assert dialect.values_problem({"x": 10**4299, "y": -(10**4299)}) is None
+
+
+@pytest.mark.parametrize("classic", ["_name", "_root_path", "_file_paths"])
+@pytest.mark.parametrize("right", ["C", "CaR"])
+def test_keys_of_both_spellings_never_clash(classic: str, right: str) -> None:
+    """Each stays what it is on the way in and on the way out: none may take the other's place."""
+    both = {"_name_VaK": "newer", "_root_VaK": "newer", "_root_path_VaK": "newer", "_files_VaK": ["newer"]}
+    both |= {classic: ["a"]}
+    read = dialect.read_object(wire(client_values=both, csh_access_right=right))
+    assert read.values == {key: value for key, value in both.items() if key != "_file_paths"}
+    sent = outgoing(values=read.values, base_values={}, file_paths=read.file_paths, dialect=read.dialect)
+    written = dialect.write_object(sent, username="u", device_id="d", app_id="a")
+    assert dialect.read_object(written).values == read.values
+
+
+@pytest.mark.parametrize("stamp", ["99991231235959999999", "99990101000000000000"])
+def test_a_stamp_of_the_year_9999_is_one(stamp: str) -> None:
+    assert dialect.read_object(wire(client_stamp=stamp)).stamp == stamp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oaiofs.core.lineage import has_seen, may_be_blind
+from oaiofs.core.lineage import has_seen, may_be_blind, restored
 from oaiofs.core.model import FileFact, Stamp, Version
 
 A, B, C = (FileFact(1, letter * 32, 0) for letter in "abc")
@@ -34,3 +34,12 @@ def test_only_little_later_a_writer_may_not_have_looked() -> None:
     assert may_be_blind(LATE, EARLY)
     assert not may_be_blind(EARLY, Stamp("20260101000300000000"))
     assert not may_be_blind(None, LATE)
+
+
+def test_what_comes_of_a_version_and_one_that_was_made_without_it() -> None:
+    ancestor = Version(EARLY, {"k": 1, "l": 1}, {"f": A, "g": A, "both": A, "gone here": A, "gone there": A, "x": A})
+    agreed = Version(LATE, {"k": 2, "l": 1}, {"f": B, "g": A, "both": B, "new": B, "gone there": A, "x": B})
+    listed = {"f": A, "g": C, "both": C, "gone here": A, "newer": C}
+    assert restored(ancestor, agreed, {"k": 1, "l": 3}, listed) == Version(
+        LATE, {"k": 2, "l": 3}, {"f": B, "g": C, "both": C, "new": B, "newer": C, "x": B}
+    )

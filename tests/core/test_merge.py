@@ -1,14 +1,17 @@
 """Merging values: nothing that either side did is lost, and all devices end with the same."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from oaiofs.core.merge import MISSING, ValueConflict, merge_values, same
+from tests.depth import examples
 
-from .values import json_values, objects, small_objects
+from .values import json_values, objects, small_objects, small_values
 
 Obj = dict[str, Any]
 
@@ -65,6 +68,20 @@ def test_same_is_symmetric(a: object, b: object) -> None:
         ({"l": [1]}, {"l": [1, 2]}, {"l": [1]}, {"l": [1, 2]}),
         ({"l": []}, {"l": [1, 2]}, {"l": [1]}, {"l": [1, 2]}),  # mine has theirs already
         ({"l": [1, 2]}, {"l": [1]}, {"l": [1, 2]}, {"l": [1]}),
+        ({"l": [1]}, {"l": [1, 2]}, {"l": [1, 3, 2]}, {"l": [1, 3, 2]}),  # theirs has mine already
+        ({"l": [1]}, {"l": [1, 2]}, {"l": [0, 1]}, {"l": [0, 1, 2]}),  # mine only appended
+        ({"l": [1]}, {"l": [0, 1]}, {"l": [1, 2]}, {"l": [0, 1, 2]}),  # theirs did
+        ({"l": [1, 2]}, {"l": [1]}, {"l": [1, 2, 3]}, {"l": [1, 3]}),
+        ({"l": [1]}, {"l": []}, {"l": [1, 2]}, {"l": [2]}),
+        ({"l": [1, 2]}, {"l": [1, 2, 1, 1]}, {"l": [2, 1]}, {"l": [2, 1, 1, 1]}),
+        ({"l": [1]}, {"l": [1, 1.0]}, {"l": [True, 1]}, {"l": [True, 1, 1.0]}),  # none of these is the other
+        ({"l": [{"a": [1]}]}, {"l": [{"a": [1]}, {"b": 2}]}, {"l": [{"a": []}]}, {"l": [{"a": []}, {"b": 2}]}),
+        ({"l": [1]}, {"l": [0, 2]}, {"l": [0]}, {"l": [0, 2]}),  # both changed it alike and mine appended
+        ({"l": [1]}, {"l": [1, 2]}, {}, {"l": [1, 2]}),
+        ({"o": {"l": [1], "x": 1}}, {}, {"o": {"l": [1, 2], "x": 1}}, {"o": {"l": [1, 2], "x": 1}}),
+        ({"o": {"p": {"x": 1}}}, {"o": {}}, {"o": {"p": {"x": 2}}}, {"o": {"p": {"x": 2}}}),  # its parent deleted
+        ({"o": {"p": {"x": 1}}}, {"o": {"p": {}}}, {"o": {"p": {"x": 1, "y": 1}}}, {"o": {"p": {"y": 1}}}),
+        ({"o": [1]}, {"o": {"x": 1}}, {"o": {"y": 1}}, {"o": {"x": 1, "y": 1}}),  # both made an object of a list
     ],
 )
 def test_what_merges(base: Obj | None, mine: Obj, theirs: Obj, result: Obj) -> None:
@@ -85,8 +102,12 @@ def test_what_merges(base: Obj | None, mine: Obj, theirs: Obj, result: Obj) -> N
             ValueConflict(("o", "p", "x"), 1, 2, 3),
         ),
         ({"o": {}}, {"o": 1}, {"o": {"x": 1}}, ValueConflict(("o",), {}, 1, {"x": 1})),
-        ({"l": [1]}, {"l": [1, 2]}, {"l": [0, 1]}, ValueConflict(("l",), [1], [1, 2], [0, 1])),  # appended and changed
-        ({"l": [1]}, {"l": []}, {"l": [1, 2]}, ValueConflict(("l",), [1], [], [1, 2])),
+        ({"o": {"x": 1}}, {"o": [1]}, {"o": {"x": 2}}, ValueConflict(("o",), {"x": 1}, [1], {"x": 2})),  # type changes
+        ({"o": [1]}, {"o": [1, 2]}, {"o": {"x": 2}}, ValueConflict(("o",), [1], [1, 2], {"x": 2})),
+        ({"l": [1]}, {"l": [2, 1]}, {"l": [3, 1]}, ValueConflict(("l",), [1], [2, 1], [3, 1])),  # neither only appended
+        ({"l": [1]}, {"l": [1, 1]}, {"l": [2]}, ValueConflict(("l",), [1], [1, 1], [2])),  # removed what mine added
+        ({"l": [1, 2]}, {"l": [1]}, {"l": [1, 2, 2]}, ValueConflict(("l",), [1, 2], [1], [1, 2, 2])),
+        ({"l": [1, 2, 3]}, {"l": [1]}, {"l": [1, 2]}, ValueConflict(("l",), [1, 2, 3], [1], [1, 2])),  # each removed
         ({"l": "ab"}, {"l": "abc"}, {"l": "abd"}, ValueConflict(("l",), "ab", "abc", "abd")),
     ],
 )
@@ -130,12 +151,73 @@ def test_one_side_alone_is_followed_to_the_letter(base: Obj, changed: Obj) -> No
 
 
 @given(small_objects, small_objects, small_objects)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example({"l": []}, {"l": [1]}, {"l": [2]})
 def test_a_merge_done_again_changes_nothing(base: Obj, mine: Obj, theirs: Obj) -> None:
     once = merge_values(base, mine, theirs).values
     assert same(merge_values(base, once, theirs).values, once)
     assert same(merge_values(theirs, once, theirs).values, once)
+
+
+LISTS = [list(items) for length in range(4) for items in itertools.product((1, 2), repeat=length)]
+
+
+def test_every_small_list() -> None:
+    merged_cleanly = 0
+    for base, mine, theirs in itertools.product(LISTS, LISTS, LISTS):
+        result = merge_values({"l": base}, {"l": mine}, {"l": theirs})
+        check_list(base, mine, theirs, result.values["l"], beaten=bool(result.conflicts))
+        merged_cleanly += not result.conflicts
+    assert merged_cleanly > 1_300
+
+
+def check_list(base: list[int], mine: list[int], theirs: list[int], items: list[int], *, beaten: bool) -> None:
+    """What either side added is there as often, at the end and in its order, however often the merge is done."""
+    shown = f"{base}: {mine} and {theirs} became {items}"
+    for side in (theirs, mine):
+        if side[: len(base)] == base and not (beaten and side is mine):
+            added = side[len(base) :]
+            assert all(items.count(item) >= (side.count(item) if item in added else 0) for item in added), shown
+            assert any(items[start : start + len(added)] == added for start in range(len(items) + 1)), shown
+    if beaten:
+        assert items == theirs, shown
+        appended = [side for side in (mine, theirs) if side[: len(base)] == base]
+        changed = [side for side in (mine, theirs) if side[: len(base)] != base]
+        assert len(changed) == 2 or lost_and_added(base, changed[0], appended[0]), f"{shown}: a needless conflict"
+    else:
+        assert all(items.count(item) <= mine.count(item) + theirs.count(item) for item in items), shown
+        for side in (mine, theirs):  # nobody's removal is undone by the other side's leaving it
+            for item in base:
+                if side.count(item) < base.count(item) and mine.count(item) + theirs.count(item) < 2 * base.count(item):
+                    assert items.count(item) < base.count(item), shown
+    again = [merge_values({"l": base}, {"l": m}, {"l": t}).values["l"] for m, t in ((items, theirs), (mine, items))]
+    assert again == [items, items], f"{shown}, and done again {again}"
+
+
+def lost_and_added(base: list[int], changed: list[int], appended: list[int]) -> bool:
+    return any(changed.count(item) < base.count(item) for item in appended[len(base) :])
+
+
+lists = st.lists(small_values, max_size=5)
+
+
+@given(lists, lists, lists, st.booleans())
+def test_additions_are_kept_on_whichever_side_they_are(
+    base: list[Any], added: list[Any], changed: list[Any], mine: bool
+) -> None:
+    sides = [[*base, *added], changed] if mine else [changed, [*base, *added]]
+    result = merge_values({"l": base}, *({"l": side} for side in sides))
+    items = result.values["l"]
+    if not result.conflicts:
+        assert all(any(same(item, kept) for kept in items) for item in added)
+    assert same(merge_values({"l": base}, {"l": items}, {"l": sides[1]}).values["l"], items)
+    assert same(merge_values({"l": base}, {"l": sides[0]}, {"l": items}).values["l"], items)
+
+
+def test_a_long_list_of_equal_items_is_merged_at_once() -> None:
+    base: list[Any] = [0] * 50_000
+    theirs = [1, *base, 2, *base]
+    assert merged({"l": base}, {"l": [*base, *base, 3]}, {"l": theirs})["l"] == [*theirs, *base, 3]
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -153,28 +235,30 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
     return values
 
 
-def holds(there: Any, value: Any) -> bool:
-    """*value* is *there*: as it is, or its items in a longer list, or, of an empty object, filled."""
+def holds(there: Any, value: Any, before: Any) -> bool:
+    """*value*, made from *before*, is *there*: as it is, or what is new of a list, or, of an empty object, filled."""
     if isinstance(value, list) and isinstance(there, list):
+        appended = isinstance(before, list) and len(before) <= len(value) and all(map(same, before, value))
         rest = iter(there)
-        return all(any(same(item, other) for other in rest) for item in value)
+        return all(any(same(item, other) for other in rest) for item in value[len(before) if appended else 0 :])
     return same(there, value) or (value == {} and isinstance(there, dict))
 
 
 @given(small_objects, small_objects, small_objects)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example({"l": [0]}, {"l": [0, 1]}, {"l": [0, 2]})
+@example({"l": [0]}, {"l": []}, {"l": [0, 1]})
 def test_no_edit_is_lost(base: Obj, mine: Obj, theirs: Obj) -> None:
     result = merge_values(base, mine, theirs)
     for path, value in leaves(theirs):
         if not same(at(base, path), value):
-            assert holds(at(result.values, path), value), "theirs always has the name"
+            assert holds(at(result.values, path), value, at(base, path)), "theirs always has the name"
     for path, value in leaves(mine):
         if same(at(base, path), value):
             continue
         beaten = [conflict for conflict in result.conflicts if path[: len(conflict.path)] == conflict.path]
         kept = beaten and same(at(beaten[0].mine, path[len(beaten[0].path) :]), value)
-        assert kept or holds(at(result.values, path), value)
+        assert kept or holds(at(result.values, path), value, at(base, path))
     for conflict in result.conflicts:
         assert same(at(mine, conflict.path), conflict.mine)
         assert same(at(theirs, conflict.path), conflict.theirs)

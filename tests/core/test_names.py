@@ -169,7 +169,7 @@ def test_conflict_name_is_free_fits_and_is_uploaded(path: str, device: str, stam
         ("\udcff", "Unicode"),
         ("ü" * 128, "longer than 255"),
         ("a/" + "b" * 256, "longer than 255"),
-        ("/".join(["b" * 200] * 20), "longer than 4000"),
+        ("/".join(["b" * 200] * 20), "longer than 3000"),
         ("/".join("a" * 101), "deeper than 100"),
         (".versions/20260101000000000000/a", "stored versions"),
         (".versions", "stored versions"),

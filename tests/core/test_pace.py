@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oaiofs.core.model import OaioId
-from oaiofs.core.pace import backoff, listing_brake, push_due, removal_brake
+from oaiofs.core.pace import REPEATED_AFTER, backoff, is_meant, listing_brake, push_due, removal_brake
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,21 @@ def test_the_listing_brake_counts_what_is_missing_not_what_is_more() -> None:
 def test_removal_brake(removed: int, known: int, obeyed: bool) -> None:
     refusal = removal_brake(removed, known)
     assert (refusal is None) == obeyed
-    assert refusal is None or "oaiofs sync --yes" in refusal
+    for word in ("oaiofs sync --yes", "oaiofs trash empty", "oaiofs trash restore"):
+        assert refusal is None or word in refusal
+
+
+@pytest.mark.parametrize(
+    ("missing", "repeated_for", "meant"),
+    [
+        (1, None, False),
+        (5, 0.0, True),
+        (6, 0.0, False),
+        (6, REPEATED_AFTER - 0.1, False),
+        (6, REPEATED_AFTER, True),
+        (10_000, REPEATED_AFTER, True),
+        (10_000, None, False),
+    ],
+)
+def test_what_a_server_says_again_is_meant(missing: int, repeated_for: float | None, meant: bool) -> None:
+    assert is_meant(missing, repeated_for) == meant

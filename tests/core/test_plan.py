@@ -17,15 +17,15 @@ from oaiofs.core.model import FileFact, FileSet, OaioId, Right, Stamp
 from oaiofs.core.names import conflict_name, folders_of
 from oaiofs.core.plan import ABSENT, UNKNOWN, FileAction, FileVerb, ObjectState, ObjectVerb
 
-A, B, C = (FileFact(size=1, md5=letter * 32) for letter in "abc")
+A, B, C, D = (FileFact(size=1, md5=letter * 32) for letter in "abcd")
 
 
 def rename(path: str, taken: Collection[str]) -> str:
     return conflict_name(path, "lap", "42", taken)
 
 
-def plan_files(base: FileSet, local: FileSet, remote: FileSet) -> tuple[FileAction, ...]:
-    return plan.plan_files(base, local, remote, rename=rename)
+def plan_files(base: FileSet, local: FileSet, remote: FileSet, merged: FileSet | None = None) -> tuple[FileAction, ...]:
+    return plan.plan_files(base, local, remote, rename=rename, merged=merged)
 
 
 # ------------------------------------------------------------------------------------------------ a model disk
@@ -47,7 +47,7 @@ class Disk:
         self.check_free(target)
         self.files[target] = fact
 
-    def carry_out(self, action: FileAction, base: FileSet, remote: FileSet) -> None:
+    def carry_out(self, action: FileAction, base: FileSet, remote: FileSet, merged: FileSet) -> None:
         match action.verb:
             case FileVerb.TAKE:
                 replaced = self.files.pop(action.path, None)
@@ -62,6 +62,12 @@ class Disk:
                 assert same(self.files[action.target], remote[action.target])
             case FileVerb.KEEP_BOTH:
                 self.rename(action.path, action.target)
+            case FileVerb.MERGE:
+                replaced, theirs = self.files.pop(action.path), remote[action.path]
+                assert not same(replaced, base.get(action.path)), "nothing was edited here"
+                assert not same(theirs, base.get(action.path)), "nothing was edited there"
+                assert not same(replaced, merged[action.path]), "it is here already"
+                self.files[action.path] = merged[action.path]
             case FileVerb.ADOPT:
                 assert same(self.files[action.path], remote[action.path])
             case FileVerb.KEEP:
@@ -74,16 +80,25 @@ def same(a: FileFact | None, b: FileFact | None) -> bool:
     return (a is None and b is None) or (a is not None and a.same_content(b))
 
 
-def after(base: FileSet, local: FileSet, remote: FileSet) -> dict[str, FileFact]:
-    """The disk when the plan has been carried out, having asked at each step and at the end that nothing was lost."""
+def after(base: FileSet, local: FileSet, remote: FileSet, outcome: FileFact | None = None) -> dict[str, FileFact]:
+    """The disk when the plan has been carried out, having asked at each step and at the end that nothing was lost.
+
+    *outcome* is what comes of merging the contents of any one path.
+    """
     disk = Disk(local)
-    actions = plan_files(base, local, remote)
+    merged = dict.fromkeys(plan.both_edited(base, local, remote, at_most=1), outcome) if outcome else {}
+    actions = plan_files(base, local, remote, merged)
     for action in actions:
-        disk.carry_out(action, base, remote)
+        disk.carry_out(action, base, remote, merged)
     aside = {action.path: action.target for action in actions if action.verb is FileVerb.KEEP_BOTH}
     for path in {*base, *local, *remote}:
         here, there = not same(local.get(path), base.get(path)), not same(remote.get(path), base.get(path))
         final = disk.files.get(path)
+        if path in merged:
+            assert here, "there is nothing to merge"
+            assert there, "there is nothing to merge"
+            assert same(final, merged[path]), "a merge was lost"
+            continue
         if there and path in remote:
             assert same(final, remote[path]), "a remote edit was lost"
         if here and path in local and not same(local[path], remote.get(path)):
@@ -104,9 +119,9 @@ def after(base: FileSet, local: FileSet, remote: FileSet) -> dict[str, FileFact]
     return disk.files
 
 
-def check_world(base: FileSet, local: FileSet, remote: FileSet) -> None:
+def check_world(base: FileSet, local: FileSet, remote: FileSet, outcome: FileFact | None = None) -> None:
     """One device with unpushed changes meets a newer version, pushes what came out, and a second device follows."""
-    mine = after(base, local, remote)
+    mine = after(base, local, remote, outcome)
     assert {action.verb for action in plan_files(remote, mine, remote)} <= {FileVerb.KEEP}, (
         "looking again changes nothing"
     )
@@ -132,8 +147,8 @@ TREES = [
 
 
 def check_every_state_of_one_path() -> None:
-    for base, local, remote in itertools.product(ONE_PATH, ONE_PATH, ONE_PATH):
-        check_world(base, local, remote)
+    for base, local, remote, outcome in itertools.product(ONE_PATH, ONE_PATH, ONE_PATH, (None, A, B, C, D)):
+        check_world(base, local, remote, outcome)
 
 
 def test_one_path_in_every_state() -> None:
@@ -142,8 +157,8 @@ def test_one_path_in_every_state() -> None:
 
 @pytest.mark.parametrize("base", TREES, ids=str)
 def test_files_and_folders_in_every_state(base: FileSet) -> None:
-    for local, remote in itertools.product(TREES, TREES):
-        check_world(base, local, remote)
+    for local, remote, outcome in itertools.product(TREES, TREES, (None, D)):
+        check_world(base, local, remote, outcome)
 
 
 def trees(paths: st.SearchStrategy[str]) -> st.SearchStrategy[FileSet]:
@@ -157,9 +172,9 @@ def without_clashes(files: FileSet) -> FileSet:
 some_trees = trees(st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join))
 
 
-@given(some_trees, some_trees, some_trees)
-def test_any_trees(base: FileSet, local: FileSet, remote: FileSet) -> None:
-    check_world(base, local, remote)
+@given(some_trees, some_trees, some_trees, st.sampled_from([None, A, B, C, D]))
+def test_any_trees(base: FileSet, local: FileSet, remote: FileSet, outcome: FileFact | None) -> None:
+    check_world(base, local, remote, outcome)
 
 
 @given(some_trees, some_trees, some_trees)
@@ -258,6 +273,20 @@ def test_plans(base: FileSet, local: FileSet, remote: FileSet, actions: list[str
     assert shown(base, local, remote) == actions
 
 
+def test_only_what_both_edited_and_is_known_can_be_merged() -> None:
+    big, bare = FileFact(9, "e" * 32), FileFact(1, "")
+    base = dict.fromkeys(("both", "here", "there", "big here", "big there", "unknown", "alike", "gone"), A)
+    local = {**base, "both": B, "here": B, "big here": big, "big there": B, "unknown": bare, "alike": B, "new": B}
+    remote = {**base, "both": C, "there": C, "big here": C, "big there": big, "unknown": C, "alike": B, "new": C}
+    del remote["gone"]
+    assert plan.both_edited(base, local | {"gone": B}, remote, at_most=8) == ("both",)
+    verbs = {action.path: action.verb for action in plan_files(base, local, remote, {"both": D})}
+    assert verbs["both"] is FileVerb.MERGE
+    assert shown({"f": A}, {"f": B}, {"f": C}) == ["keep both: f -> f (conflict lap 42)", "take: f"]
+    assert [str(action) for action in plan_files({"f": A}, {"f": B}, {"f": C}, {"f": B})] == ["keep: f"], "here already"
+    assert plan_files({"f": A}, {"f": A}, {"f": A}, {"f": D}) == (), "nobody edited it"
+
+
 MS = 1_000_000
 
 
@@ -311,7 +340,9 @@ EVERY_REMOTE: list[plan.Remote] = [
 ]
 EVERY_STATE = [
     ObjectState(*facts)
-    for facts in itertools.product([None, BASE], [False, True], [False, True], [False, True], Right, [None, PENDING])
+    for facts in itertools.product(
+        [None, BASE], [False, True], [False, True], [False, True], Right, [None, PENDING], [False, True]
+    )
 ]
 
 _V = ObjectVerb
@@ -327,32 +358,35 @@ def objections(state: ObjectState, remote: plan.Remote, verb: ObjectVerb) -> Ite
     seen = isinstance(remote, Listed) and remote.right.may_read
     gone = remote is ABSENT or (isinstance(remote, Listed) and not seen)
     right = remote.right if isinstance(remote, Listed) else state.right
-    ours = isinstance(remote, Listed) and seen and remote.stamp == state.pending
-    as_agreed = isinstance(remote, Listed) and seen and remote.stamp == state.base
+    ours = isinstance(remote, Listed) and seen and remote.stamp == state.pending and not state.rebuilt
+    as_agreed = isinstance(remote, Listed) and seen and remote.stamp == state.base and not state.rebuilt
+    unpushed = state.dirty or state.rebuilt
     foreign = seen and not ours and not as_agreed
     if remote is UNKNOWN:
         yield from ["nothing is known"] * (verb is not _V.NOTHING)
         return
     rules = {
-        "a local edit would be lost": (state.dirty and not state.removed and verb in {_V.PULL, *ENDS_HERE}),
+        "a local edit would be lost": (unpushed and not state.removed and verb in {_V.PULL, *ENDS_HERE}),
         "a draft would be lost": state.draft and verb is _V.LEAVE,
         "a remote edit would be lost or not be seen": foreign and verb not in {*TAKES_REMOTE, _V.RESURRECT, _V.PARK},
         "there is nothing new to take": verb in {*TAKES_REMOTE, _V.RESURRECT} and not foreign,
         "the object is not there": gone and verb in {*CHANGES_SERVER, *TAKES_REMOTE, _V.PARK} - {_V.REGISTER},
         "the object is there": seen and verb in {_V.REGISTER, _V.LEAVE, _V.FORGET, _V.KEEP_ORPHAN},
-        "it was there before": verb is _V.REGISTER and state.base is not None,
-        "it never was there": verb in {_V.LEAVE, _V.KEEP_ORPHAN} and state.base is None,
-        "the right does not allow it": (verb in {_V.PUSH, _V.MERGE} and not right.may_update)
+        "it was there before": verb is _V.REGISTER and (state.base is not None or state.rebuilt),
+        "what is missing here would be removed there": state.rebuilt and verb is _V.PUSH,
+        "nothing was learnt of the server's version": state.rebuilt and verb is _V.PARK,
+        "it never was there": verb in {_V.LEAVE, _V.KEEP_ORPHAN} and state.base is None and not state.rebuilt,
+        "the right does not allow it": (verb in {_V.PUSH, _V.MERGE} and not right.may_update and not state.rebuilt)
         or (verb is _V.DELETE and not right.may_delete),
         "the right allows more": (verb is _V.PARK and right.may_update)
         or (verb is _V.UNSUBSCRIBE and right.may_delete),
-        "there is nothing to push": verb in {_V.PUSH, _V.MERGE, _V.PARK} and not state.dirty,
+        "there is nothing to push": verb in {_V.PUSH, _V.MERGE, _V.PARK} and not unpushed,
         "the user removed it": state.removed and verb not in {*ENDS_HERE - {_V.LEAVE}, _V.RESURRECT},
         "nobody removed it": not state.removed and verb in {*ENDS_HERE - {_V.LEAVE}, _V.RESURRECT},
         "it is our own version": ours and not state.removed and verb is not _V.ADOPT_PENDING,
         "it is not our own version": verb is _V.ADOPT_PENDING and not ours,
-        "there is something to do": verb is _V.NOTHING and not (as_agreed and not state.dirty),
-        "nothing is unpushed": verb is _V.KEEP_ORPHAN and not (state.dirty or state.draft),
+        "there is something to do": verb is _V.NOTHING and not (as_agreed and not unpushed),
+        "nothing is unpushed": verb is _V.KEEP_ORPHAN and not (unpushed or state.draft),
     }
     yield from (why for why, broken in rules.items() if broken)
 
@@ -426,7 +460,7 @@ def carried_out(state: ObjectState, remote: plan.Remote, verb: ObjectVerb) -> tu
             return replace(state, removed=False), remote
     assert isinstance(remote, Listed)
     assert verb in (ObjectVerb.PULL, ObjectVerb.MERGE, ObjectVerb.ADOPT_PENDING)
-    return replace(state, base=remote.stamp, pending=None), remote
+    return replace(state, base=remote.stamp, pending=None, rebuilt=False), remote
 
 
 def test_only_a_complete_listing_knows_what_is_gone() -> None:

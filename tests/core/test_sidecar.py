@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from oaiofs.core import sidecar
 from oaiofs.core.merge import same
 from oaiofs.errors import InvalidSidecar
+from tests.depth import examples
 
 from .values import objects
 
@@ -149,7 +151,7 @@ def outcome(data: bytes) -> dict[str, object] | InvalidSidecar:
 
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from('{}[]":, \n\\u1eNa-'), max_size=60).map(str.encode))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_values_or_a_mistake_with_a_place(data: bytes) -> None:
     result = outcome(data)
     if isinstance(result, InvalidSidecar):
@@ -181,3 +183,18 @@ def test_hostile_text_is_judged_in_linear_time(text: str) -> None:
     started = time.process_time()
     mistake(text.encode())
     assert time.process_time() - started < 5
+
+
+def test_a_lower_limit_of_digits_is_no_other_error() -> None:
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        assert "digits" in str(mistake(b'{"x": ' + b"7" * 1000 + b"}"))
+        assert sidecar.parse(b'{"x": ' + b"7" * 600 + b"}")
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+@pytest.mark.parametrize("unit", ["[", "{", '"', "\\", ",", "\\u", '"\\', "1e", "-", "\n", '{"a":', "[]", '"",'])
+def test_the_largest_hostile_texts_end(unit: str) -> None:
+    mistake(b'{"a": ' + (unit * (sidecar.MAX_BYTES // len(unit) - 10)).encode())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from oaiofs.core import stamps
 from oaiofs.core.model import OLDEST_STAMP, Stamp
+from oaiofs.errors import Unsupported
 
 moments = st.datetimes(datetime(2023, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001
 
@@ -68,3 +69,32 @@ def test_a_new_version_sorts_after_the_one_it_is_made_from(base: datetime, now: 
 def test_a_first_version_has_the_time_it_was_made() -> None:
     now = datetime(2026, 3, 4, tzinfo=UTC)
     assert stamps.after("", now) == stamps.make(now)
+
+
+LAST = Stamp("99991231235959999999")
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_years_that_no_clock_shows_are_within_what_systems_hold() -> None:
+    assert stamps.parse(LAST) == LAST
+    assert stamps.to_ns(LAST) == (1 << 63) - 1
+    assert stamps.to_datetime(LAST).year == 9999
+
+
+def test_near_the_end_of_time_there_is_as_much_room_as_is_left() -> None:
+    almost = Stamp("99991231235959999990")
+    assert stamps.after(almost, LONG_AGO, step=5) == "99991231235959999995"
+    assert stamps.after(almost, LONG_AGO, step=1_000_000) == LAST
+
+
+def test_after_the_last_stamp_there_is_none() -> None:
+    with pytest.raises(Unsupported, match="new object"):
+        stamps.after(LAST, LONG_AGO)
+
+
+@given(st.datetimes(datetime(2023, 1, 1)), st.integers(1, 1_000_000))  # noqa: DTZ001
+def test_any_stamp_but_the_last_has_one_after_it(moment: datetime, step: int) -> None:
+    base = stamps.make(moment.replace(tzinfo=UTC))
+    if base < LAST:
+        stamp = stamps.after(base, LONG_AGO, step)
+        assert base < stamp == stamps.parse(stamp)
