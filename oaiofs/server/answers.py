@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-#: Tells clients that the headers X-OAIO-base and X-OAIO-features are understood here.
+#: Tells clients that the headers X-OAIO-base, -merged and -features are understood here.
 SERVER_HEADER = "X-OAIO-server"
 SERVER_NAME = "oaiofs"
+#: Tells clients, in each answer, which endpoints are here that the existing client does not know.
+FEATURES_HEADER = "X-OAIO-features"
+FEATURES = ("log",)
 
 
 class Refusal(Exception):
@@ -90,11 +93,14 @@ class AnswerMiddleware:
         else:
             answer = self._get_response(request)
         answer[SERVER_HEADER] = SERVER_NAME
+        answer[FEATURES_HEADER] = ", ".join(FEATURES)
         answer["X-Content-Type-Options"] = "nosniff"
         answer.setdefault("Cache-Control", "no-store")
         if isinstance(answer, HttpResponse) and answer.status_code != 304:
             # without it waitress ends the connection after the answer
             answer["Content-Length"] = str(len(answer.content))
+        if request.method == "HEAD":
+            _drop_body(answer)
         return answer
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -103,6 +109,14 @@ class AnswerMiddleware:
         if isinstance(exception, RequestDataTooBig):
             return refusal_answer(Refusal(413, "TooLarge", "The body is larger than this server accepts."))
         return None
+
+
+def _drop_body(answer: HttpResponseBase) -> None:
+    """An answer to HEAD has none: waitress would send it, and clients would read it as the next answer."""
+    if isinstance(answer, HttpResponse):
+        answer.content = b""
+    elif isinstance(answer, StreamingHttpResponse):
+        answer.streaming_content = ()
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -1,12 +1,13 @@
 """The oaio endpoints: who is asking, what is asked, and the answer as JSON; what it means is in ``objects``.
 
 Must not know SQL or the storage host's files. The wire is described by the existing client (ae_oaio_client 0.3.19); the
-headers X-OAIO-base and X-OAIO-features are this server's own and told by X-OAIO-server in each answer.
+headers X-OAIO-base, X-OAIO-merged and X-OAIO-features are this server's own and told by X-OAIO-server in each answer,
+endpoints of its own (oaio_log) by X-OAIO-features there; X-OAIO-hold tells in a listing's that the next one may be
+waited for, see ``waiting``.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import math
 import re
@@ -21,12 +22,14 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.http import conditional_page, require_GET, require_http_methods
 
-from ..core import stamps
-from . import bodies, objects
+from ..core import literals, stamps
+from . import bodies, history, objects
 from .answers import Refusal, json_answer, members_of, raw_json_answer, read_body
-from .models import StorageHost
+from .models import StorageAccount, StorageHost
 from .objects import Caller
+from .storage.logins import Login, password_of
 from .throttle import Throttle
+from .waiting import answer_begins, may_hold
 
 #: Bytes of the bodies that hold no values.
 _SMALL_BODY = 64 * 1024
@@ -71,7 +74,8 @@ def caller_of(request: HttpRequest) -> Caller:
         if not session_user.is_superuser:
             raise Refusal(403, "Forbidden", "X-OAIO-user names another user than the one who is logged in.")
         user = _named_user(name)
-    return Caller(user, _context(request, "X-OAIO-dvc"), _context(request, "X-OAIO-app"), session_user.is_superuser)
+    device_id, app_id = _context(request, "X-OAIO-dvc"), _context(request, "X-OAIO-app")
+    return Caller(user, device_id, app_id, session_user.is_superuser, _asks_for(request, "lineage"))
 
 
 def _named_user(name: str) -> User:
@@ -87,9 +91,9 @@ def _context(request: HttpRequest, header: str) -> str:
     if not literal:
         return ""
     try:
-        value = ast.literal_eval(literal) if len(literal) <= _LONGEST_CONTEXT else None
+        value = literals.parse(literal, _LONGEST_CONTEXT)
         text = value.decode() if isinstance(value, bytes) else None
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except ValueError:
         text = None
     if text is None:
         raise Refusal(400, "BadRequest", f"{header} must be a bytes literal of UTF-8 text, like b'alice'.")
@@ -155,11 +159,13 @@ def current_stamp(caller: Caller, request: HttpRequest) -> HttpResponse:
     return json_answer({"current_stamp": stamps.make(datetime.now(UTC))})
 
 
+@may_hold
 @conditional_page
 @reads
 def oaio_stampz(caller: Caller, request: HttpRequest) -> HttpResponse:
-    """All objects of the caller; with If-None-Match an idle poll costs a 304 without a body."""
-    answer = raw_json_answer(objects.listing(caller.user))
+    """All objects of the caller; with If-None-Match an idle poll costs a 304 without a body, see also ``waiting``."""
+    answer_begins(request, caller.user.pk)
+    answer = raw_json_answer(objects.listing(caller))
     answer["Cache-Control"] = "private, no-cache"
     return answer
 
@@ -171,10 +177,8 @@ def register(request: HttpRequest) -> HttpResponse:
 
 @changes
 def upload(request: HttpRequest) -> HttpResponse:
-    base = request.headers.get("X-OAIO-base")
-    if base is not None and stamps.parse(base) is None:
-        raise Refusal(400, "BadRequest", "X-OAIO-base must be a stamp: the UTC time in 20 digits.")
-    return raw_json_answer(objects.upload(caller_of(request), _announcement(request), base))
+    base, merged = _stamp_in(request, "X-OAIO-base"), _stamp_in(request, "X-OAIO-merged")
+    return raw_json_answer(objects.upload(caller_of(request), _announcement(request), base, merged or ""))
 
 
 @changes
@@ -182,7 +186,7 @@ def delete(request: HttpRequest) -> HttpResponse:
     caller = caller_of(request)
     body = members_of(bodies.parse_json(read_body(request, settings.OAIO_MAX_OBJECT_SIZE)))
     oaio_id = bodies.checked_id(body.get("oaio_id"))
-    objects.delete(caller, oaio_id)
+    objects.delete(caller, oaio_id, _stamp_in(request, "X-OAIO-base"))
     return json_answer({"oaio_id": oaio_id})
 
 
@@ -203,16 +207,34 @@ def user_subz(caller: Caller, request: HttpRequest, oaio_id: str) -> HttpRespons
 
 
 @reads
+def oaio_log(caller: Caller, request: HttpRequest, oaio_id: str) -> HttpResponse:
+    """The announced versions of one object, newest first."""
+    return raw_json_answer(history.announced_versions(caller, oaio_id))
+
+
+@reads
 def csh_args(caller: Caller, request: HttpRequest, csh_id: str) -> HttpResponse:
+    """How to reach a storage host; to one on this server each user gets a login of their own (``storage.logins``)."""
     hosts = StorageHost.objects.filter(csh_id=csh_id)
     host = hosts.filter(user=caller.user).first() or hosts.filter(user=None).first()
-    if host is None:
+    credentials = _credentials(caller.user, host) if host else None
+    if host is None or credentials is None:
         raise Refusal(404, "NotFound", "This server knows no storage host of that id.")
-    arguments = {"root_folder": host.root_folder, "email": host.email, "password": host.password}
+    email, password = credentials
+    arguments = {"root_folder": host.root_folder, "email": email, "password": password}
     # the existing client hands every key to its driver, which fails on an unknown one: so only to those who ask
-    if "base-url" in (word.strip() for word in request.headers.get("X-OAIO-features", "").split(",")):
+    if _asks_for(request, "base-url"):
         arguments["base_url"] = host.base_url or f"{request.scheme}://{request.get_host()}"
     return json_answer(arguments)
+
+
+def _credentials(user: User, host: StorageHost) -> tuple[str, str] | None:
+    """Email and password, None where there is no such account here."""
+    if host.base_url:
+        return host.email, host.password
+    account = StorageAccount.objects.filter(email=host.email).first()
+    login = Login(account, user) if account else None
+    return (login.email, password_of(login)) if login else None
 
 
 @changes
@@ -223,6 +245,19 @@ def wipe_user(request: HttpRequest) -> HttpResponse:
     if not objects.wipe(name):
         raise Refusal(404, "NotFound", "There is no user of that name.")
     return json_answer({"Uid": name})
+
+
+def _stamp_in(request: HttpRequest, header: str) -> str | None:
+    """The version that the client names in this header, None where it names none."""
+    stamp = request.headers.get(header)
+    if stamp is not None and stamps.parse(stamp) is None:
+        raise Refusal(400, "BadRequest", f"{header} must be a stamp: the UTC time in 20 digits.")
+    return stamp
+
+
+def _asks_for(request: HttpRequest, feature: str) -> bool:
+    """Whether the client can take what goes beyond the existing client's protocol."""
+    return feature in (word.strip() for word in request.headers.get("X-OAIO-features", "").split(","))
 
 
 def _username(value: object) -> str:

@@ -7,3 +7,8 @@ class ServerConfig(AppConfig):
     name = "oaiofs.server"
     label = "oaio"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from .waiting import watch
+
+        watch()

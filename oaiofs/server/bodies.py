@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..core import stamps
+from ..core import dialect, stamps
 from ..core.model import Right
+from ..errors import Protocol
 
 LONGEST_ID = 2000
 #: Containers in containers; Python's and msgspec's own decoders give up at some hundreds.
@@ -32,10 +33,14 @@ class BadBody(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """The part of a wire object that a server goes by: *values_text* is the JSON text of ``client_values``."""
+    """The part of a wire object that a server goes by: *values_text* is the JSON text of ``client_values``.
+
+    *base* is the version that this one was made from, '' where nothing usable is said of it.
+    """
 
     oaio_id: str
     stamp: str
+    base: str
     values_text: str
     csh_id: str
     device_id: str
@@ -65,6 +70,7 @@ def parse_announcement(body: bytes) -> Announcement:
     return Announcement(
         oaio_id=checked_id(members.get("oaio_id", (None, ""))[0]),
         stamp=stamp,
+        base=stamps.parse(members.get("server_stamp", (None, ""))[0]) or "",
         values_text=values_text,
         **{key: _optional_name(key, members.get(key, (None, ""))[0]) for key in ("csh_id", "device_id", "app_id")},
     )
@@ -82,10 +88,10 @@ def checked_id(value: object) -> str:
 
 def checked_right(value: object) -> Right:
     """*value* as a right, in either spelling of the wire (``C`` or ``CaR``). Raises BadBody."""
-    for right in Right:
-        if value in (right.value, f"{right.value}aR"):
-            return right
-    raise BadBody("access_right must be one of C, D, U, r and x.")
+    try:
+        return dialect.read_right(value)
+    except Protocol:
+        raise BadBody("access_right must be one of C, D, U, r and x.") from None
 
 
 def same_values(left: str, right: str) -> bool:

@@ -28,6 +28,9 @@ class OaioObject(models.Model):
     """The newest announced version of one object."""
 
     oaio_id: Text = models.TextField(unique=True)
+    #: The id as the storage host compares names (``storage.paths.fold``), so that no two objects share a folder there.
+    #: Of objects from before this was seen to, all but the oldest have one here that is no name.
+    folded: Text = models.TextField(unique=True)
     creator_id: int
     creator: models.ForeignKey[User, User] = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="created_objects"
@@ -36,6 +39,8 @@ class OaioObject(models.Model):
     #: The values' JSON text exactly as the client sent it: key order, spelling of numbers and all.
     values_text: Text = models.TextField()
     csh_id: Text = models.TextField(blank=True)
+    #: Stamps of the versions that this one was made from, each from the next, as their authors said; blanks between.
+    lineage: Text = models.TextField(blank=True, default="")
     #: Who announced this version, from which device and app.
     username: Text = models.TextField()
     device_id: Text = models.TextField(blank=True)
@@ -48,6 +53,7 @@ class Subscription(models.Model):
     oaio: models.ForeignKey[OaioObject, OaioObject] = models.ForeignKey(
         OaioObject, on_delete=models.CASCADE, related_name="subscriptions"
     )
+    user_id: int
     user: models.ForeignKey[User, User] = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="subscriptions"
     )
@@ -58,16 +64,47 @@ class Subscription(models.Model):
         constraints = [models.UniqueConstraint(fields=["oaio", "user"], name="one_right_per_user")]  # noqa: RUF012
 
 
+class Holding(models.Model):
+    """One user's right on the stored files of an object that they do not subscribe: not yet, or not any more.
+
+    Who is the first to store something for an id has right C there, and nobody else any, until it is registered. Of a
+    deleted object those rows tell who subscribed it then. Who ended the own subscription may read what there was then,
+    for it is in their trash and may come back from there as an object of their own. Registering the id takes all of
+    them away. An id without a row, of which something is stored all the same, is nobody's.
+    """
+
+    #: As in OaioObject.
+    folded: Text = models.TextField()
+    oaio_id: Text = models.TextField()
+    user_id: int
+    user: models.ForeignKey[User, User] = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="holdings"
+    )
+    #: C, D, U or r as in ``core.model.Right``.
+    right: Char = models.CharField(max_length=1)
+    #: Of who ended the own subscription: the last version of theirs; '' of all others.
+    until: Char = models.CharField(max_length=_STAMP, blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["folded", "user"], name="one_holding_per_user")]  # noqa: RUF012
+
+
 class LogEntry(models.Model):
-    """One accepted change. Kept when the object is deleted, so what was replaced can be found again."""
+    """One accepted change. Kept when the object is deleted, so what was replaced can be found again.
+
+    Of a wiped user's changes nothing is kept but that there were versions of these stamps: they stay as they are on the
+    storage host.
+    """
 
     oaio_id: Text = models.TextField(db_index=True)
-    #: register, upload or delete.
+    #: register, upload, delete or wiped.
     action: Char = models.CharField(max_length=10)
     #: The announced stamp; of a delete, the stamp that was current.
     stamp: Char = models.CharField(max_length=_STAMP)
     #: The stamp that was current before, '' for a register.
     replaced_stamp: Char = models.CharField(max_length=_STAMP, blank=True)
+    #: As in OaioObject; what a later version was made from is looked up here.
+    lineage: Text = models.TextField(blank=True, default="")
     #: The values announced; of a delete, the last ones.
     values_text: Text = models.TextField()
     csh_id: Text = models.TextField(blank=True)
@@ -75,6 +112,10 @@ class LogEntry(models.Model):
     device_id: Text = models.TextField(blank=True)
     app_id: Text = models.TextField(blank=True)
     received: models.DateTimeField[datetime, datetime] = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        # asked for each file that is stored
+        indexes = [models.Index(fields=["oaio_id", "stamp"], name="versions_by_stamp")]  # noqa: RUF012
 
 
 class StorageHost(models.Model):
@@ -86,8 +127,9 @@ class StorageHost(models.Model):
     )
     root_folder: Text = models.TextField(blank=True)
     email: Text = models.TextField()
-    #: In clear, because clients get it in clear: the data directory is 0700 and this file 0600 for that reason.
-    password: Text = models.TextField()
+    #: In clear, because clients get it in clear: the data directory is 0700 and this file 0600 for that reason. '' for
+    #: an account on this very server, where each user gets a login of their own (``storage.logins``).
+    password: Text = models.TextField(blank=True)
     #: Where the host is; '' means: the account of that email on this very server.
     base_url: Text = models.TextField(blank=True)
 

@@ -11,32 +11,43 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 
 from ..core.model import Right
+from . import holdings
 from .answers import Refusal, json_text
 from .bodies import Announcement, same_values
 from .models import LogEntry, OaioObject, Subscription
+from .storage.paths import fold
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a call acts for and from where; *superuser* is the session's, not that of the user it acts for."""
+    """Whom a call acts for and from where; *superuser* is the session's, not that of the user it acts for.
+
+    *lineage*: answers are to tell which version each one was made from, see ``wire_text``.
+    """
 
     user: User
     device_id: str
     app_id: str
     superuser: bool = False
+    lineage: bool = False
 
 
-_COLUMNS = ("oaio_id", "stamp", "values_text", "csh_id", "username", "device_id", "app_id")
+#: Versions that one is told to have been made from: more than a device is behind that comes back after weeks.
+_LONGEST_LINEAGE = 64
+
+_COLUMNS = ("oaio_id", "stamp", "lineage", "values_text", "csh_id", "username", "device_id", "app_id")
 
 
-def _wire_text(row: Iterable[str]) -> str:
+def wire_text(row: Iterable[str], *, lineage: bool = False) -> str:
     """The JSON text of one object with exactly the ten keys of the wire, values spelled as they came.
 
-    *row* holds _COLUMNS and the asking user's right.
+    *row* holds _COLUMNS and the asking user's right. With *lineage* there is an eleventh key, on which the existing
+    client would fail: the stamps of the versions that this one was made from.
     """
-    oaio_id, stamp, values_text, csh_id, username, device_id, app_id, right = row
+    oaio_id, stamp, made_from, values_text, csh_id, username, device_id, app_id, right = row
     members = {
         "oaio_id": json_text(oaio_id),
         "client_stamp": json_text(stamp),
@@ -49,42 +60,46 @@ def _wire_text(row: Iterable[str]) -> str:
         "app_id": json_text(app_id),
         "csh_access_right": json_text(right),
     }
+    if lineage:
+        members["lineage"] = "[" + ",".join(map(json_text, made_from.split())) + "]"
     return "{" + ",".join(f'"{key}":{text}' for key, text in members.items()) + "}"
 
 
-def _wire(oaio: OaioObject, right: Right) -> str:
-    return _wire_text([*(getattr(oaio, column) for column in _COLUMNS), right.value])
+def _wire(caller: Caller, oaio: OaioObject, right: Right) -> str:
+    return wire_text([*(getattr(oaio, column) for column in _COLUMNS), right.value], lineage=caller.lineage)
 
 
-def listing(user: User) -> str:
-    """The JSON text of all objects that *user* subscribes, oldest stamp first."""
+def listing(caller: Caller) -> str:
+    """The JSON text of all objects that the caller subscribes, oldest stamp first."""
     rows = (
-        Subscription.objects.filter(user=user)
+        Subscription.objects.filter(user=caller.user)
         .order_by("oaio__stamp", "oaio__oaio_id")
         .values_list(*(f"oaio__{column}" for column in _COLUMNS), "right")
     )
-    return "[" + ",".join(_wire_text(row) for row in rows.iterator()) + "]"
+    return "[" + ",".join(wire_text(row, lineage=caller.lineage) for row in rows.iterator()) + "]"
 
 
 def register(caller: Caller, announced: Announcement) -> str:
     """Store a new object and give its creator right C; answers its wire text.
 
-    The same again, by the same creator, is a lost answer's repetition and succeeds. Raises Refusal 409.
+    The same again, by the same creator, is a lost answer's repetition and succeeds. Raises Refusal 409, also for an id
+    that differs from another one by case only, is another user's (see ``models.Holding``), or has files of nobody's.
     """
     with transaction.atomic():
         oaio = OaioObject.objects.filter(oaio_id=announced.oaio_id).first()
-        if oaio is not None:
-            if oaio.creator_id == caller.user.pk and _is_repetition(oaio, announced):
-                return _wire(oaio, Right.CREATE)
-            raise Refusal(409, "AlreadyExists", "An object with this oaio_id is registered already.")
-        oaio = OaioObject(oaio_id=announced.oaio_id, creator=caller.user)
+        if oaio is not None and oaio.creator_id == caller.user.pk and _is_repetition(oaio, announced):
+            return _wire(caller, oaio, Right.CREATE)
+        if oaio is not None or not holdings.may_register(caller.user, announced.oaio_id):
+            raise Refusal(409, "AlreadyExists", "This oaio_id is taken: a new object needs one of its own.")
+        oaio = OaioObject(oaio_id=announced.oaio_id, folded=fold(announced.oaio_id), creator=caller.user)
         _announce(oaio, caller, announced, "register")
         Subscription.objects.create(oaio=oaio, user=caller.user, right=Right.CREATE.value)
-    return _wire(oaio, Right.CREATE)
+        holdings.registered(oaio)
+    return _wire(caller, oaio, Right.CREATE)
 
 
-def upload(caller: Caller, announced: Announcement, base: str | None) -> str:
-    """Store a new version; answers its wire text.
+def upload(caller: Caller, announced: Announcement, base: str | None, merged: str) -> str:
+    """Store a new version, made from what it names itself and from *merged* ('': nothing else); answers its wire text.
 
     With *base* only where that stamp is still current (409 with the current object otherwise; the answer's
     repetition succeeds). Without, the last writer wins and the log keeps what was replaced. Raises Refusal 404, 403.
@@ -95,28 +110,39 @@ def upload(caller: Caller, announced: Announcement, base: str | None) -> str:
             raise Refusal(403, "Forbidden", "Your right on this object is to read it; ask its creator for right U.")
         if base is not None and oaio.stamp != base:
             if _is_repetition(oaio, announced) and oaio.username == caller.user.username:
-                return _wire(oaio, right)
+                return _wire(caller, oaio, right)
             raise Refusal(
                 409,
                 "Conflict",
                 "The object has changed since the version that this upload was made from.",
-                extra={"current": _wire(oaio, right)},
+                extra={"current": _wire(caller, oaio, right)},
             )
         if base is not None and announced.stamp <= base:
             raise Refusal(400, "BadRequest", "The new version's client_stamp must be later than its base.")
-        _announce(oaio, caller, announced, "upload")
-    return _wire(oaio, right)
+        _announce(oaio, caller, announced, "upload", merged)
+    return _wire(caller, oaio, right)
 
 
-def delete(caller: Caller, oaio_id: str) -> None:
-    """Remove the object for all users; the log keeps its last version. Raises Refusal 404, 403."""
+def delete(caller: Caller, oaio_id: str, base: str | None) -> None:
+    """Remove the object for all users; the log keeps its last version, its users the right on its stored files.
+
+    With *base* only where that stamp is still current, 409 with the current object otherwise. Raises Refusal 404, 403.
+    """
     with transaction.atomic():
         oaio, right = _visible(caller, oaio_id)
         if not right.may_delete:
             raise Refusal(
                 403, "Forbidden", "To delete this object you need right D or C; you may end your subscription."
             )
+        if base is not None and oaio.stamp != base:
+            raise Refusal(
+                409,
+                "Conflict",
+                "The object has changed since it was removed.",
+                extra={"current": _wire(caller, oaio, right)},
+            )
         _log(oaio, caller, "delete", replaced=oaio.stamp)
+        holdings.remember([oaio])
         oaio.delete()
 
 
@@ -134,8 +160,9 @@ def subscribe(caller: Caller, oaio_id: str, username: str, right: Right) -> tupl
         user = _subscriber(caller, username)
         if user.pk == oaio.creator_id and right is not Right.CREATE:
             raise Refusal(403, "Forbidden", "The creator's own subscription stays as it is.")
+        holdings.forget(oaio, user)
         if right is Right.NONE:
-            return _unsubscribe(oaio, user)
+            return _unsubscribe(oaio, user, ends_own)
         row, _ = Subscription.objects.update_or_create(oaio=oaio, user=user, defaults={"right": right.value})
         return row.pk, f"{username} has right {right.value} now."
 
@@ -152,14 +179,20 @@ def subscribers(caller: Caller, oaio_id: str) -> list[dict[str, str]]:
 
 
 def wipe(username: str) -> bool:
-    """Remove the user with the objects they created, their subscriptions and log; False where there is none."""
+    """Remove the user with the objects they created, their subscriptions and log; False where there is none.
+
+    Which versions there were is kept, so that nobody writes into them.
+    """
     with transaction.atomic():
         user = User.objects.filter(username=username).first()
         if user is None:
             return False
-        created = list(OaioObject.objects.filter(creator=user).values_list("oaio_id", flat=True))
-        LogEntry.objects.filter(username=username).delete()
-        LogEntry.objects.filter(oaio_id__in=created).delete()
+        created = OaioObject.objects.filter(creator=user)
+        theirs = Q(username=username) | Q(oaio_id__in=created.values("oaio_id"))
+        LogEntry.objects.filter(theirs).update(
+            action="wiped", values_text="{}", csh_id="", username="", device_id="", app_id=""
+        )
+        holdings.remember(created)
         user.delete()
         return True
 
@@ -182,12 +215,14 @@ def _subscriber(caller: Caller, username: str) -> User:
     return user
 
 
-def _unsubscribe(oaio: OaioObject, user: User) -> tuple[int, str]:
+def _unsubscribe(oaio: OaioObject, user: User, by_themself: bool) -> tuple[int, str]:
     row = Subscription.objects.filter(oaio=oaio, user=user).first()
     if row is None:
         return 0, f"{user.username} was not subscribed."
     key = row.pk
     row.delete()
+    if by_themself:
+        holdings.left(oaio, user)
     return key, f"{user.username} is not subscribed any more."
 
 
@@ -195,9 +230,10 @@ def _is_repetition(oaio: OaioObject, announced: Announcement) -> bool:
     return oaio.stamp == announced.stamp and same_values(oaio.values_text, announced.values_text)
 
 
-def _announce(oaio: OaioObject, caller: Caller, announced: Announcement, action: str) -> None:
-    replaced = oaio.stamp
+def _announce(oaio: OaioObject, caller: Caller, announced: Announcement, action: str, merged: str = "") -> None:
+    replaced, lineage = oaio.stamp, _lineage(oaio, announced.base, merged)
     oaio.stamp = announced.stamp
+    oaio.lineage = lineage
     oaio.values_text = announced.values_text
     oaio.csh_id = announced.csh_id
     oaio.username = caller.user.username
@@ -208,12 +244,33 @@ def _announce(oaio: OaioObject, caller: Caller, announced: Announcement, action:
     _log(oaio, caller, action, replaced)
 
 
+def _lineage(oaio: OaioObject, base: str, merged: str) -> str:
+    """What a new version made from *base* and *merged* was made from altogether, the newest of it.
+
+    The current version need not be among it.
+    """
+    if not base:
+        return ""
+    before = {merged, *_made_from(oaio, base), *_made_from(oaio, merged)} - {base, ""}
+    return " ".join([base, *sorted(before, reverse=True)][:_LONGEST_LINEAGE])
+
+
+def _made_from(oaio: OaioObject, stamp: str) -> list[str]:
+    if not stamp:
+        return []
+    if stamp == oaio.stamp:
+        return oaio.lineage.split()
+    entry = LogEntry.objects.filter(oaio_id=oaio.oaio_id, stamp=stamp).order_by("-pk").first()
+    return entry.lineage.split() if entry else []
+
+
 def _log(oaio: OaioObject, caller: Caller, action: str, replaced: str) -> None:
     LogEntry.objects.create(
         oaio_id=oaio.oaio_id,
         action=action,
         stamp=oaio.stamp,
         replaced_stamp=replaced,
+        lineage=oaio.lineage,
         values_text=oaio.values_text,
         csh_id=oaio.csh_id,
         username=caller.user.username,

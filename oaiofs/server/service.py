@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -33,7 +32,7 @@ DEFAULT_ROOT_FOLDER = "/oaio"
 
 _LONGEST_NAME = 150
 _THREADS = 8
-#: Bytes of one request: no limit of ours, the storage account's quota and the disk have theirs.
+#: Bytes of one request: ``intake`` knows better.
 _MAX_BODY = 1 << 50
 
 
@@ -72,7 +71,8 @@ def run(
         address, bound_port = listener.getsockname()[:2]
         allow_hosts([*allowed_hosts, *_names_of(address)], max_object_size)
         stack.enter_context(_spooling_to(place.spool))
-        _serve(listener, trusted_proxy, lambda: ready(address, bound_port) if ready else None)
+        channel = _channel_class(place.spool, max_object_size)
+        _serve(listener, channel, trusted_proxy, lambda: ready(address, bound_port) if ready else None)
 
 
 def add_user(data: Path, name: str, password: str, superuser: bool = False) -> None:
@@ -145,9 +145,11 @@ def add_storage(
     """Set which storage account ``csh_args/<csh_id>`` hands out: to *user*, or to all users without an own one.
 
     Without *base_url* it is an account on this server's own storage host, made where needed, with *quota* in bytes
-    (None: as much as the disk holds; password and quota of an existing account are changed). With *base_url* it is
-    one elsewhere (https://digistorage.es for Digi's own). The password is kept in clear in the server's database,
-    because clients get it in clear. Raises NotFound for an unknown *user*, UsageError for missing words.
+    (None: as much as the disk holds; password and quota of an existing account are changed); users get logins of their
+    own to it, with which each reaches what their rights allow, while *email* and *password* open all of it, for tools
+    of the administrator's. With *base_url* it is one elsewhere (https://digistorage.es for Digi's own): its password is
+    kept in clear in the server's database, because all users get it in clear. Raises NotFound for an unknown *user*,
+    UsageError for missing words.
     """
     for what, value in (("csh id", csh_id), ("email", email), ("password", password)):
         if not value:
@@ -158,13 +160,17 @@ def add_storage(
         from django.contrib.auth.models import User
         from django.db import transaction
 
+        from .storage.logins import is_users
+
+        if not base_url and is_users(email):
+            raise errors.UsageError("An email like this is a user's login to the storage host: choose another one.")
         with transaction.atomic():
             owner = User.objects.filter(username=user).first() if user is not None else None
             if user is not None and owner is None:
                 raise errors.NotFound(f"There is no user {user}.")
             if not base_url:
                 _set_account(email, password, quota)
-            _set_host(csh_id, owner, email, password, root_folder, base_url or "")
+            _set_host(csh_id, owner, email, password if base_url else "", root_folder, base_url or "")
 
 
 def _set_host(csh_id: str, owner: Any, email: str, password: str, root_folder: str, base_url: str) -> None:
@@ -174,7 +180,8 @@ def _set_host(csh_id: str, owner: Any, email: str, password: str, root_folder: s
     StorageHost.objects.update_or_create(csh_id=csh_id, user=owner, defaults=values)
 
 
-def _set_account(email: str, password: str, quota: int | None) -> StorageAccount:
+def _set_account(email: str, password: str | None, quota: int | None) -> StorageAccount:
+    """Make or change an account on this server; *password* None: only users' logins open it."""
     from django.contrib.auth.hashers import make_password
 
     from .models import StorageAccount
@@ -195,9 +202,8 @@ def _ensure_default_storage() -> None:
 
     with transaction.atomic():
         if not StorageHost.objects.filter(csh_id=DEFAULT_CSH_ID, user=None).exists():
-            password = secrets.token_urlsafe(32)
-            _set_account(DEFAULT_EMAIL, password, None)
-            _set_host(DEFAULT_CSH_ID, None, DEFAULT_EMAIL, password, DEFAULT_ROOT_FOLDER, "")
+            _set_account(DEFAULT_EMAIL, None, None)
+            _set_host(DEFAULT_CSH_ID, None, DEFAULT_EMAIL, "", DEFAULT_ROOT_FOLDER, "")
 
 
 def _empty(spool: str) -> None:
@@ -240,9 +246,19 @@ def _spooling_to(folder: str) -> Iterator[None]:
         tempfile.tempdir = before
 
 
-def _serve(listener: socket.socket, trusted_proxy: str | None, ready: Callable[[], None]) -> None:
+def _channel_class(spool: str, max_object_size: int) -> type[Any]:
+    from .intake import House, channel_class
+    from .storage.accounts import is_known
+    from .waiting import patient
+
+    return patient(channel_class(House(max_object_size, spool, is_known)))
+
+
+def _serve(listener: socket.socket, channel: type[Any], trusted_proxy: str | None, ready: Callable[[], None]) -> None:
     from django.core.wsgi import get_wsgi_application
     from waitress.server import create_server
+
+    from .waiting import putting_aside
 
     proxied = {
         "trusted_proxy": trusted_proxy,
@@ -250,7 +266,7 @@ def _serve(listener: socket.socket, trusted_proxy: str | None, ready: Callable[[
     }
     sockets: dict[int, Any] = {}
     server = create_server(
-        get_wsgi_application(),
+        putting_aside(get_wsgi_application()),
         map=sockets,
         sockets=[listener],
         threads=_THREADS,
@@ -262,6 +278,7 @@ def _serve(listener: socket.socket, trusted_proxy: str | None, ready: Callable[[
         log_socket_errors=False,
         **(proxied if trusted_proxy else {}),
     )
+    server.channel_class = channel
     try:
         with _ending_on_signals():
             ready()

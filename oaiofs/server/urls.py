@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
+from ..core import dialect
 from . import api
 from .storage import views as storage
 
@@ -12,16 +13,17 @@ handler403 = "oaiofs.server.answers.forbidden"
 handler404 = "oaiofs.server.answers.not_found"
 handler500 = "oaiofs.server.answers.server_error"
 
+actions = {"register": api.register, "upload": api.upload, "delete": api.delete}
+
 oaio_urls = [
     path("login/", api.login),
     path("logout/", api.logout),
     path("current_stamp/", api.current_stamp),
     path("oaio_stampz/", api.oaio_stampz),
-    path("register/", api.register),
-    path("upload/", api.upload),
-    path("delete/", api.delete),
+    *(path(f"{spelled}/", view) for action, view in actions.items() for spelled in (action, dialect.ACTIONS[action])),
     path("subscribe/", api.subscribe),
     path("user_subz/<path:oaio_id>", api.user_subz),
+    path("oaio_log/<path:oaio_id>", api.oaio_log),
     path("csh_args/<str:csh_id>", api.csh_args),
     path("wipe_user/", api.wipe_user),
 ]

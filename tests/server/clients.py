@@ -100,6 +100,14 @@ class Storage:
         self.version = version
         self.mount = mount
 
+    def __enter__(self) -> Storage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+
     def call(self, method: str, name: str, path: str | None = None, body: Any = None, **params: Any) -> httpx.Response:
         if path is not None:
             params["path"] = path

@@ -64,6 +64,15 @@ def main(host: str, folder: str, *accounts: str) -> dict[str, Any]:
     alice.synchronize_with_server_if_online()
     seen["update came back"] = alice.client_objectz[note.oaio_id].client_values["n"], files(alice, letter.oaio_id)
 
+    # as if the answer to the laptop's upload had been lost
+    unheard = laptop.client_objectz[letter.oaio_id]
+    unheard.server_stamp, unheard.server_values = letter.client_stamp, letter.client_values
+    laptop._save_client_object_info(unheard)
+    seen["repeated upload"] = laptop.synchronize_with_server_if_online(), laptop.error_message
+    tablet = client(alice_name, alice_password, "tablet")
+    tablet.synchronize_with_server_if_online()
+    seen["repeated upload came"] = files(tablet, letter.oaio_id)
+
     bob = client(bob_name, bob_password, "phone")
     bob.synchronize_with_server_if_online()
     seen["bob before"] = len(bob.client_objectz)

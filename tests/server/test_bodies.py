@@ -56,7 +56,7 @@ def test_members_may_come_in_any_order_with_white_space_and_more_of_them() -> No
         f' {{ "more" : [1] , "client_values" : {{"a":1}} ,\n"oaio_id":"ä", "csh_id":null, "client_stamp":"{_STAMP}" }} '
     )
     found = bodies.parse_announcement(text.encode())
-    assert found == bodies.Announcement("ä", _STAMP, '{"a":1}', "", "", "")
+    assert found == bodies.Announcement("ä", _STAMP, "", '{"a":1}', "", "", "")
 
 
 @pytest.mark.parametrize(

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.realpeer import peer_python
 from tests.serverkit import ServerKit
 
 pytestmark = pytest.mark.peer
 
-_DEFAULT = Path(__file__).resolve().parents[2] / ".venv-peer" / "bin" / "python"
 
-
-@pytest.fixture
-def peer_python() -> str:
-    path = Path(os.environ.get("OAIOFS_PEER_PYTHON", _DEFAULT))
-    if not path.exists():
-        pytest.skip(f"the existing client's environment is missing: no {path} (set OAIOFS_PEER_PYTHON)")
-    return str(path)
-
-
-def test_a_day_with_the_existing_client(oaio_server: ServerKit, peer_python: str, tmp_path: Path) -> None:
+def test_a_day_with_the_existing_client(oaio_server: ServerKit, tmp_path: Path) -> None:
     accounts = [*oaio_server.fresh_user("alice"), *oaio_server.fresh_user("Jörg")]
     script = Path(__file__).with_name("peer_story.py")
-    command = [peer_python, str(script), oaio_server.host, str(tmp_path), *accounts]
+    command = [peer_python(), str(script), oaio_server.host, str(tmp_path), *accounts]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     # the client prints its own messages before
@@ -38,6 +28,8 @@ def test_a_day_with_the_existing_client(oaio_server: ServerKit, peer_python: str
         "second device's letter": {"letter.txt": "dear bob"},
         "folder file": "content of deep/zwölf & 3.txt",
         "update came back": [-1, {"letter.txt": "dear all"}],
+        "repeated upload": [True, ""],
+        "repeated upload came": {"letter.txt": "dear all"},
         "bob before": 0,
         "share": True,
         "bob's letter": {"letter.txt": "dear all"},

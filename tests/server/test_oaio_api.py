@@ -21,6 +21,7 @@ from .clients import Oaio, context, error_of, stamp, wire_object
 LogIn = Callable[..., Oaio]
 
 POSTS = ["login/", "logout/", "register/", "upload/", "delete/", "subscribe/", "wipe_user/"]
+POSTS += ["registerA/", "uploadA/", "deleteA/"]
 GETS = ["current_stamp/", "oaio_stampz/", "user_subz/x", "csh_args/Digi"]
 
 
@@ -62,6 +63,22 @@ def test_every_answer_names_the_server_and_keeps_the_connection(oaio_server: Ser
 def test_foreign_host_names_are_refused(oaio_server: ServerKit) -> None:
     answer = httpx.get(f"{oaio_server.url}/api/login/", headers={"Host": "evil.example"})
     assert error_of(answer) == (400, "BadHost")
+
+
+def test_the_newer_spelling_of_actions_rights_and_keys_is_taken(log_in: LogIn) -> None:
+    session, reader = log_in(), log_in()
+    values = {"_name_VaK": "n", "_root_path_VaK": "{doc}/x", "_files_VaK": ["f"]}
+    first = wire_object(1, values, csh_access_right="CaR")
+    assert session.post("registerA/", first).json()["client_values"] == values
+    second = {**first, "client_stamp": stamp(2), "server_stamp": stamp(1), "client_values": {**values, "k": 1}}
+    assert session.post("uploadA/", second, X_OAIO_base=stamp(1)).status_code == 200
+    assert session.share(first["oaio_id"], reader.name, "raR").status_code == 200
+    theirs = reader.listing()[first["oaio_id"]]
+    assert (theirs["client_values"], theirs["csh_access_right"]) == ({**values, "k": 1}, "r")
+    assert error_of(reader.post("uploadA/", {**second, "client_stamp": stamp(3)})) == (403, "Forbidden")
+    assert error_of(reader.post("deleteA/", second)) == (403, "Forbidden")
+    assert session.post("deleteA/", second).status_code == 200
+    assert session.listing() == {}
 
 
 def test_login_and_logout(log_in: LogIn) -> None:
@@ -167,6 +184,29 @@ def test_upload_without_base_is_taken_and_the_listing_follows(log_in: LogIn) -> 
         assert listed["client_values"] == listed["server_values"] == values
 
 
+def test_who_asks_for_it_is_told_what_each_version_was_made_from(log_in: LogIn) -> None:
+    session = log_in()
+    made = session.register({"v": 1})
+
+    def told(number: int, base: object) -> list[str]:
+        """The lineage of a version that says to have been made from *base*."""
+        answer = session.post("upload/", made | {"client_stamp": stamp(number), "server_stamp": base})
+        assert "lineage" not in answer.json(), "the existing client fails on a key that it does not know"
+        assert "lineage" not in session.listing()[made["oaio_id"]]
+        [listed] = session.get("oaio_stampz/", X_OAIO_features="base-url, lineage").json()
+        lineage: list[str] = listed["lineage"]
+        return lineage
+
+    assert told(3, stamp(1)) == [stamp(1)]
+    assert told(5, stamp(3)) == [stamp(3), stamp(1)]
+    assert told(7, stamp(1)) == [stamp(1)], "made without 3 and 5"
+    assert told(8, stamp(7)) == [stamp(7), stamp(1)]
+    assert told(9, "nonsense") == []
+    for number in range(10, 90):
+        longest = told(number, stamp(number - 1))
+    assert longest == [stamp(number) for number in range(88, 88 - 64, -1)]
+
+
 def test_upload_with_a_base_is_taken_only_while_that_is_current(log_in: LogIn) -> None:
     session = log_in()
     made = session.register({"v": 1})
@@ -188,6 +228,7 @@ def test_a_base_must_be_a_stamp_before_the_new_one(log_in: LogIn) -> None:
     newer = made | {"client_stamp": stamp(2)}
     assert error_of(session.post("upload/", newer, X_OAIO_base="yesterday")) == (400, "BadRequest")
     assert error_of(session.post("upload/", newer, X_OAIO_base="")) == (400, "BadRequest")
+    assert error_of(session.post("upload/", newer, X_OAIO_merged="yesterday")) == (400, "BadRequest")
     same = made | {"client_values": {"other": 1}}
     assert error_of(session.post("upload/", same, X_OAIO_base=stamp(1))) == (400, "BadRequest")
 

@@ -69,8 +69,9 @@ def test_restart_keeps_everything(tmp_path: Path) -> None:
             cookie = session.http.cookies["sessionid"]
         storage = Storage(kit, account["email"], account["password"])
         with storage.http:
-            storage.folder("/", "d")
-            record = storage.put("/d", "n", b"x", modified=5).json()
+            storage.folder("/", "oaio")
+            storage.folder("/oaio", "d")
+            record = storage.put("/oaio/d", "n", b"x", modified=5).json()
     with serving(tmp_path) as kit:
         with Oaio(kit, name, password) as session:
             assert session.listing()[made["oaio_id"]]["client_values"] == {"n": 2}
@@ -79,7 +80,7 @@ def test_restart_keeps_everything(tmp_path: Path) -> None:
         assert again.status_code == 200, "a session outlives the server"
         storage = Storage(kit, account["email"], account["password"])
         with storage.http:
-            assert storage.call("GET", "info", "/d/n").json() == record
+            assert storage.call("GET", "info", "/oaio/d/n").json() == record
 
 
 def test_everything_is_private(tmp_path: Path) -> None:
@@ -162,7 +163,8 @@ def test_large_files_stay_out_of_memory(tmp_path: Path) -> None:
             account = session.get("csh_args/Digi").json()
         storage = Storage(kit, account["email"], account["password"])
         with storage.http:
-            storage.names("/")
+            storage.folder("/", "oaio")
+            storage.folder("/oaio", "d")
             before = _peak_memory(kit.pid)
             spools: set[str] = set()
 
@@ -171,16 +173,16 @@ def test_large_files_stay_out_of_memory(tmp_path: Path) -> None:
                     yield chunk
                 spools.update(_spools(kit.pid))
 
-            record = storage.put_raw("/", chunks(), filename="big").json()
+            record = storage.put_raw("/oaio/d", chunks(), filename="big").json()
             assert spools == {str(tmp_path / "tmp")}, "on the disk of the data, not where temporary files are memory"
             assert record["size"] == size
-            with (tmp_path / "storage").joinpath(_mount(storage), "big").open("rb") as big:
+            with (tmp_path / "storage").joinpath(_mount(storage), "oaio/d/big").open("rb") as big:
                 url = "/content/api/v2/mounts/primary/files/put"
-                answer = storage.http.post(url, params={"path": "/"}, files={"file": ("copy", big)})
+                answer = storage.http.post(url, params={"path": "/oaio/d"}, files={"file": ("copy", big)})
                 assert answer.json() == [{"name": "copy"}]
             total = 0
             with storage.http.stream(
-                "GET", "/content/api/v2/mounts/primary/files/get", params={"path": "/copy"}
+                "GET", "/content/api/v2/mounts/primary/files/get", params={"path": "/oaio/d/copy"}
             ) as answer:
                 for part in answer.iter_raw():
                     total += len(part)

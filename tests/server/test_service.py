@@ -77,14 +77,17 @@ def test_storage_for_all_and_for_one(tmp_path: Path) -> None:
         service.add_storage(tmp_path, "Digi", "one@test", "pw1", "/one", user=accounts[0][0])
         service.add_storage(tmp_path, "Far", "me@far", "pw2", "root", base_url="https://digistorage.es/")
         with Oaio(kit, *accounts[0]) as one, Oaio(kit, *accounts[1]) as other:
-            wanted = {"root_folder": "/one", "email": "one@test", "password": "pw1"}
-            assert one.get("csh_args/Digi").json() == wanted
-            assert other.get("csh_args/Digi").json()["email"] == "all@test"
+            mine, others = one.get("csh_args/Digi").json(), other.get("csh_args/Digi").json()
+            assert (mine["root_folder"], others["root_folder"]) == ("/one", "/all")
+            for login in (mine, others):
+                assert login["password"] not in ("pw", "pw1"), "the account's own is the administrator's"
+                with Storage(kit, login["email"], login["password"]) as storage:
+                    assert storage.folder("/", login["root_folder"][1:]).status_code == 201
             far = one.get("csh_args/Far", X_OAIO_features="base-url").json()
             assert (far["email"], far["base_url"]) == ("me@far", "https://digistorage.es")
-        for email, password in (("all@test", "pw"), ("one@test", "pw1")):
-            with Storage(kit, email, password).http as http:
-                assert http.get("/api/v2/mounts").status_code == 200
+        for email, password, folder in (("all@test", "pw", "all"), ("one@test", "pw1", "one")):
+            with Storage(kit, email, password) as storage:
+                assert storage.names("/") == [folder]
         with Storage(kit, "me@far", "pw2").http as http:
             assert error_of(http.get("/api/v2/mounts")) == (401, "Unauthorized")
 
@@ -93,6 +96,8 @@ def test_impossible_storage(tmp_path: Path) -> None:
     for words in (("", "e", "p"), ("Digi", "", "p"), ("Digi", "e", "")):
         with pytest.raises(errors.UsageError):
             service.add_storage(tmp_path, *words, "/")
+    with pytest.raises(errors.UsageError, match="another"):
+        service.add_storage(tmp_path, "Digi", "oaio-user-1-1", "p", "/")
     with pytest.raises(errors.UsageError):
         service.add_storage(tmp_path, "Digi", "e", "p", "/", quota=-1)
     with pytest.raises(errors.NotFound, match="nobody"):

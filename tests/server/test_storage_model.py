@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oaiofs.server import site
+from tests.depth import examples
 
 Parts = tuple[str, ...]
 
@@ -125,7 +126,7 @@ def _do_in_model(model: Model, step: tuple[Any, ...]) -> None:
         getattr(model, what)(*arguments)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps=_steps)
 def test_tree_and_model_agree(place: site.DataDir, steps: list[tuple[Any, ...]]) -> None:
     from oaiofs.server.models import StorageAccount

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from oaiofs.server.storage import paths
 from oaiofs.server.storage.names import Names
+from oaiofs.server.storage.paths import Place
 
 from .clients import Storage, error_of
 
@@ -137,3 +138,36 @@ def test_names_forget_what_was_below_a_removed_folder(tmp_path: Path) -> None:
     os.utime(inner, ns=(5, 5))  # an unlucky clock
     names.removed(str(tmp_path), "inner")
     assert names.find(str(inner), "new") == "New"
+
+
+ROOTS = [("oaio",), ("Deep", "Größe"), ("oaio", "inner")]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", Place(is_way=True)),
+        ("/OAIO", Place(is_way=True)),
+        ("/deep", Place(is_way=True)),
+        ("/deep/GRÖSSE", Place(is_way=True)),
+        ("/oaio/inner", Place(is_way=True)),
+        ("/oai", Place()),
+        ("/deep/other", Place()),
+        ("/deep/other/x/y", Place()),
+        ("/oaio/Id", Place(False, 1, "Id")),
+        ("/oaio/Id/1", Place(False, 2, "Id", "1")),
+        ("/Oaio/Id/1/a/b", Place(False, 4, "Id", "1")),
+        ("/deep/größe/Id/1", Place(False, 2, "Id", "1")),
+        ("/oaio/INNER/Id/1/a", Place(False, 3, "Id", "1")),
+        ("/oaio/inner2/1", Place(False, 2, "inner2", "1")),
+    ],
+)
+def test_where_a_path_is(path: str, expected: Place) -> None:
+    for roots in (ROOTS, ROOTS[::-1]):
+        assert paths.place_of(paths.parse(path), roots) == expected
+
+
+def test_objects_at_the_top() -> None:
+    assert paths.place_of((), [()]) == Place(is_way=True)
+    assert paths.place_of(("Id", "1"), [()]) == Place(False, 2, "Id", "1")
+    assert paths.place_of(("Id", "1"), []) == paths.place_of((), []) == Place()

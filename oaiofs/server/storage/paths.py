@@ -1,10 +1,13 @@
-"""Which paths are let in, and when two names are the same.
+"""Which paths are let in, when two names are the same, and where a path is, seen from the root folders.
 
 Pure. Whatever passes here stays below the folder that it is joined to, as long as no part is a symbolic link: looking
 at that is ``tree``'s.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 _LONGEST_NAME = 255
 _LONGEST_PATH = 3500
@@ -56,3 +59,36 @@ def numbered(name: str, number: int) -> str:
 
 def join(parts: Parts) -> str:
     return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a path is, seen from the root folders that hold the objects.
+
+    *object_name* and *version* are the first and the second name below the root folder, '' where the path ends before;
+    *depth* is how many there are. *is_way*: a root folder, or one that leads there.
+    """
+
+    is_way: bool = False
+    depth: int = 0
+    object_name: str = ""
+    version: str = ""
+
+
+def place_of(parts: Parts, roots: Iterable[Parts]) -> Place:
+    """Where *parts* are; below several root folders, the deepest of them counts."""
+    folded = _folded(parts)
+    below: int | None = None
+    for root in map(_folded, roots):
+        if root[: len(folded)] == folded:
+            return Place(is_way=True)
+        if folded[: len(root)] == root:
+            below = max(below or 0, len(root))
+    if below is None:
+        return Place()
+    inner = parts[below:]
+    return Place(False, len(inner), inner[0], inner[1] if len(inner) > 1 else "")
+
+
+def _folded(parts: Parts) -> Parts:
+    return tuple(map(fold, parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from typing import Any
 
-from ..models import StorageAccount
+from .logins import Login
 from .tree import Entry
 
 #: The name that existing clients look for (Digi Storage's in Spain); others go by isPrimary.
@@ -33,10 +33,10 @@ def file_record(entry: Entry) -> dict[str, Any]:
     return record if entry.is_folder else {**record, "hash": entry.md5}
 
 
-def mount_record(account: StorageAccount, total: int, used: int) -> dict[str, Any]:
+def mount_record(login: Login, total: int, used: int) -> dict[str, Any]:
     """*total* and *used* are bytes; the wire has MiB."""
     return {
-        "id": account.directory,
+        "id": login.account.directory,
         "name": MOUNT_NAME,
         "type": "device",
         "origin": "hosted",
@@ -52,12 +52,12 @@ def mount_record(account: StorageAccount, total: int, used: int) -> dict[str, An
         "spaceTotal": total // _MIB,
         "spaceUsed": -(-used // _MIB),
         "version": 1,
-        "owner": user_record(account),
+        "owner": user_record(login),
         "users": [],
         "groups": [],
         "userAdded": 0,
     }
 
 
-def user_record(account: StorageAccount) -> dict[str, Any]:
-    return {"id": account.directory, "name": account.email, "email": account.email, "permissions": {}}
+def user_record(login: Login) -> dict[str, Any]:
+    return {"id": login.account.directory, "name": login.email, "email": login.email, "permissions": {}}

@@ -99,21 +99,27 @@ class Tree:
         with disk.translated():
             return self._entries(self._folder(parts))
 
-    def walk(self, parts: Parts) -> Iterator[tuple[str, Entry | StorageError]]:
+    def walk(
+        self,
+        parts: Parts,
+        shown: Callable[[Parts, list[Entry]], list[Entry]] = lambda _, entries: entries,
+        masked: Callable[[Parts, Entry], Entry] = lambda _, entry: entry,
+    ) -> Iterator[tuple[str, Entry | StorageError]]:
         """The folder itself as ``/`` and all below it by relative path, a folder before its content.
 
-        Raises StorageError NotFound and NotDir before the first item; later ones are items.
+        Of a folder's entries only those *shown*, the folder itself *masked*. Raises StorageError NotFound and NotDir
+        before the first item; later ones are items.
         """
         with disk.translated():
             top = self._folder(parts)
-            yield "/", self._entry(top, os.lstat(self._path(top)))
+            yield "/", masked(top, self._entry(top, os.lstat(self._path(top))))
         waiting = [top]
         while waiting:
             folder = waiting.pop()
             below = "/" + "".join(f"{name}/" for name in folder[len(top) :])
             try:
                 with disk.translated():
-                    entries = self._entries(folder)
+                    entries = shown(folder, self._entries(folder))
             except StorageError as error:
                 yield below, error
                 continue

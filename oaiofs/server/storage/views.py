@@ -1,7 +1,7 @@
 """The storage host's endpoints: parameters in, refusals and records out; what happens to files is ``tree``'s.
 
-Must not touch files itself. A call is ``modern`` where version 2.1 is spoken (by prefix or X-Koofr-Version): then
-"already there" is 409, where plain v2 says 400.
+Must not touch files itself, nor know rights: each view asks ``access`` first. A call is ``modern`` where version 2.1 is
+spoken (by prefix or X-Koofr-Version): then "already there" is 409, where plain v2 says 400.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import os
 import re
-import threading
 import time
 import urllib.parse
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Concatenate, ParamSpec
 
 from django.conf import settings
@@ -24,15 +22,18 @@ from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from ...core.storedfiles import Doing
 from .. import bodies
-from ..answers import Refusal, json_answer, json_text, members_of, read_body, refusal_answer
-from ..models import StorageAccount
+from ..answers import Refusal, json_answer, json_text, members_of, read_body
 from ..site import DataDir
 from . import accounts, paths
+from .access import Access
 from .disk import DraftWriter, StorageError
-from .index import Index
+from .logins import Login
+from .places import tree_of
 from .records import PRIMARY, content_type, file_record, mount_record, user_record
-from .tree import Condition, Entry, PutRule, Shared, Tree
+from .refusals import refused
+from .tree import Condition, Entry, PutRule, Tree
 from .uploads import receive
 
 _SMALL_BODY = 1024 * 1024
@@ -41,29 +42,24 @@ _LATEST = 253_402_300_799_999
 _LARGEST = 1 << 60
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-_STATUS = {"NotFound": 404, "Conflict": 409, "QuotaExceeded": 413}
-
-_shared: dict[int, Shared] = {}
-_shared_lock = threading.Lock()
-
 Args = ParamSpec("Args")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
-    """One request of a known account."""
+    """One request of a known login."""
 
     request: HttpRequest
-    account: StorageAccount
+    login: Login
     modern: bool
 
-    @property
+    @cached_property
     def tree(self) -> Tree:
-        place = DataDir(settings.OAIO_DATA)
-        with _shared_lock:
-            shared = _shared.setdefault(self.account.pk, Shared())
-        root = os.path.join(place.storage, self.account.directory)
-        return Tree(root, place.spool, Index(self.account.pk), shared, self.account.quota)
+        return tree_of(self.login.account)
+
+    @cached_property
+    def access(self) -> Access:
+        return Access(self.login)
 
     @property
     def path(self) -> paths.Parts:
@@ -71,6 +67,12 @@ class Call:
         if path is None:
             raise Refusal(400, "BadRequest", "The parameter path is missing.")
         return paths.parse(path)
+
+    def allowed(self, doing: Doing) -> paths.Parts:
+        """The path, at which the login may do that. Raises Refusal 403, 404."""
+        path = self.path
+        self.access.check(doing, path)
+        return path
 
     def body(self) -> dict[str, Any]:
         return members_of(bodies.parse_json(read_body(self.request, _SMALL_BODY)))
@@ -91,7 +93,7 @@ class Call:
 def endpoint(
     method: str,
 ) -> Callable[[Callable[Concatenate[Call, Args], HttpResponseBase]], Callable[..., HttpResponseBase]]:
-    """A view of *method* for a known account, on that account's mount where the address names one."""
+    """A view of *method* for a known login, on its account's mount where the address names one."""
 
     def decorate(view: Callable[Concatenate[Call, Args], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         @functools.wraps(view)
@@ -100,38 +102,16 @@ def endpoint(
             try:
                 if request.method != method:
                     raise Refusal(405, "BadRequest", f"This address takes {method} only.", headers={"Allow": method})
-                call = Call(request, accounts.account_of(request), modern)
-                if "mount" in kwargs and kwargs.pop("mount") not in (call.account.directory, PRIMARY):
+                call = Call(request, accounts.login_of(request), modern)
+                if "mount" in kwargs and kwargs.pop("mount") not in (call.login.account.directory, PRIMARY):
                     raise Refusal(404, "NotFound", "There is no mount of that id.")
                 return view(call, *args, **kwargs)
             except (Refusal, StorageError, paths.BadPath, bodies.BadBody) as error:
-                return _refuse(error, modern)
+                return refused(error, modern)
 
         return csrf_exempt(answer)
 
     return decorate
-
-
-def _refuse(error: Exception, modern: bool) -> HttpResponse:
-    if isinstance(error, StorageError):
-        refusal = Refusal(*_wire_error(error.code, modern), str(error))
-    elif isinstance(error, Refusal):
-        refusal = error
-    else:
-        code = "InvalidPath" if isinstance(error, paths.BadPath) else "BadRequest"
-        refusal = Refusal(400, code, str(error))
-    request_id = str(uuid.uuid4())
-    refusal.extra["requestId"] = json_text(request_id)
-    refusal.headers["X-Request-Id"] = request_id
-    return refusal_answer(refusal)
-
-
-def _wire_error(code: str, modern: bool) -> tuple[int, str]:
-    if code == "AlreadyExists":
-        return (409 if modern else 400), code
-    if code == "Taken":
-        return (409, "Conflict") if modern else (400, "AlreadyExists")
-    return _STATUS.get(code, 400), code
 
 
 def _number(name: str, value: object, largest: int) -> int | None:
@@ -150,13 +130,13 @@ def token(request: HttpRequest) -> HttpResponseBase:
         if request.method == "DELETE":
             accounts.revoke_token(request)
             return HttpResponse(status=204)
-        account = accounts.login(request, *_credentials(request))
+        login = accounts.log_in(request, *_credentials(request))
     except (Refusal, bodies.BadBody) as error:
-        return _refuse(error, modern=True)
-    text = accounts.new_token(account)
+        return refused(error, modern=True)
+    text = accounts.new_token(login)
     answer = json_answer({"token": text})
     answer["X-Koofr-Token"] = text
-    answer["X-User-ID"] = account.directory
+    answer["X-User-ID"] = login.account.directory
     return answer
 
 
@@ -190,12 +170,12 @@ def mount(call: Call) -> HttpResponse:
 
 
 def _mount(call: Call) -> dict[str, Any]:
-    return mount_record(call.account, *call.tree.space())
+    return mount_record(call.login, *call.tree.space())
 
 
 @endpoint("GET")
 def user(call: Call) -> HttpResponse:
-    return json_answer(user_record(call.account))
+    return json_answer(user_record(call.login))
 
 
 @endpoint("GET")
@@ -205,24 +185,37 @@ def authenticated(call: Call) -> HttpResponse:
 
 @endpoint("GET")
 def info(call: Call) -> HttpResponse:
-    return json_answer(file_record(call.tree.info(call.path)))
+    return json_answer(_record(call, call.allowed(Doing.READ)))
 
 
 @endpoint("GET")
 def list_folder(call: Call) -> HttpResponse:
-    return json_answer({"files": [file_record(entry) for entry in call.tree.entries(call.path)]})
+    return json_answer({"files": _records_in(call, call.allowed(Doing.READ))})
 
 
 @endpoint("GET")
 def bundle(call: Call) -> HttpResponse:
-    files = [file_record(entry) for entry in call.tree.entries(call.path)]
-    return json_answer({"file": file_record(call.tree.info(call.path)), "files": files})
+    path = call.allowed(Doing.READ)
+    files = _records_in(call, path)
+    return json_answer({"file": _record(call, path), "files": files})
+
+
+def _record(call: Call, path: paths.Parts) -> dict[str, Any]:
+    return file_record(call.access.masked(path, call.tree.info(path)))
+
+
+def _records_in(call: Call, folder: paths.Parts) -> list[dict[str, Any]]:
+    return [file_record(entry) for entry in call.access.shown(folder, call.tree.entries(folder))]
+
+
+def _walk(call: Call) -> Iterator[tuple[str, Entry | StorageError]]:
+    return call.tree.walk(call.allowed(Doing.READ), call.access.shown, call.access.masked)
 
 
 @endpoint("GET")
 def tree(call: Call) -> HttpResponse:
     nodes: dict[str, dict[str, Any]] = {}
-    for path, entry in call.tree.walk(call.path):
+    for path, entry in _walk(call):
         if isinstance(entry, StorageError):
             raise entry
         node = file_record(entry)
@@ -239,7 +232,7 @@ def tree(call: Call) -> HttpResponse:
 
 @endpoint("GET")
 def list_recursive(call: Call) -> StreamingHttpResponse:
-    items = call.tree.walk(call.path)
+    items = _walk(call)
     # the first item is made now, so that a missing folder is a 404 and not a broken stream
     first = next(items)
     lines = (_line(path, entry) for path, entry in itertools.chain([first], items))
@@ -256,38 +249,47 @@ def _line(path: str, entry: Entry | StorageError) -> bytes:
 
 @endpoint("POST")
 def make_folder(call: Call) -> HttpResponse:
-    name = paths.checked_name(call.body().get("name"))
-    return json_answer(file_record(call.tree.make_folder(call.path, name)), status=201)
+    parent, name = call.path, paths.checked_name(call.body().get("name"))
+    call.access.check(Doing.MAKE_FOLDER, (*parent, name))
+    return json_answer(file_record(call.access.masked((*parent, name), call.tree.make_folder(parent, name))), 201)
 
 
 @endpoint("DELETE")
 def remove(call: Call) -> HttpResponse:
-    call.tree.remove(call.path, call.condition("removeIf"), call.flag("removeIfEmpty"))
+    call.tree.remove(call.allowed(Doing.REMOVE), call.condition("removeIf"), call.flag("removeIfEmpty"))
     return json_answer({})
 
 
 @endpoint("PUT")
 def rename(call: Call) -> HttpResponse:
-    path = call.path
     name = paths.checked_name(call.body().get("name"))
-    return json_answer({"name": call.tree.move(path, (*path[:-1], name), Condition()).name})
+    return _moved(call, (*call.path[:-1], name), Condition())
 
 
 @endpoint("PUT")
 def move(call: Call) -> HttpResponse:
     body = call.body()
-    return json_answer({"name": call.tree.move(call.path, _target(call, body), _body_condition(body)).name})
+    return _moved(call, _target(call, body), _body_condition(body))
+
+
+def _moved(call: Call, target: paths.Parts, condition: Condition) -> HttpResponse:
+    source = call.allowed(Doing.REMOVE)
+    call.access.check(Doing.WRITE, target)
+    return json_answer({"name": call.tree.move(source, target, condition).name})
 
 
 @endpoint("PUT")
 def copy(call: Call) -> HttpResponse:
     body = call.body()
-    modified = _number("modified", body.get("modified"), _LATEST)
-    return json_answer({"name": call.tree.copy(call.path, _target(call, body), modified, _body_condition(body)).name})
+    source, target = call.path, _target(call, body)
+    modified, condition = _number("modified", body.get("modified"), _LATEST), _body_condition(body)
+    call.access.check_copy(source)
+    call.access.check(Doing.WRITE, target)
+    return json_answer({"name": call.tree.copy(source, target, modified, condition).name})
 
 
 def _target(call: Call, body: dict[str, Any]) -> paths.Parts:
-    if body.get("toMountId") not in (call.account.directory, PRIMARY):
+    if body.get("toMountId") not in (call.login.account.directory, PRIMARY):
         raise Refusal(404, "NotFound", "There is no mount of the id toMountId.")
     path = body.get("toPath")
     if not isinstance(path, str):
@@ -307,13 +309,14 @@ def _body_condition(body: dict[str, Any]) -> Condition:
 @endpoint("POST")
 def put(call: Call) -> HttpResponse:
     rule = _put_rule(call)
-    modified = call.number("modified", _LATEST)
+    folder, modified = call.path, call.number("modified", _LATEST)
     name = call.request.GET.get("filename", "")
+    # rights and conditions are looked at twice: now, to spare the bytes, and again when they are all here
+    call.access.check(Doing.WRITE, (*folder, name))
     if name:
-        # conditions are looked at twice: now, to spare the bytes, and again when they are all here
-        call.tree.check_put(call.path, paths.checked_name(name), rule, call.number("size") or 0)
+        call.tree.check_put(folder, paths.checked_name(name), rule, call.number("size") or 0)
     else:
-        call.tree.check_folder(call.path)
+        call.tree.check_folder(folder)
     with DraftWriter(DataDir(settings.OAIO_DATA).spool) as writer:
         draft, own_name = receive(call.request, writer)
         size = call.number("size")
@@ -321,7 +324,8 @@ def put(call: Call) -> HttpResponse:
             raise Refusal(400, "BadRequest", f"{draft.size} bytes came instead of {size}.")
         name = paths.checked_name(name or own_name)
         time_ms = modified if modified is not None else time.time_ns() // 1_000_000
-        entry = call.tree.put(call.path, name, draft, rule, time_ms)
+        call.access.check(Doing.WRITE, (*folder, name))
+        entry = call.tree.put(folder, name, draft, rule, time_ms)
     return json_answer(file_record(entry) if call.flag("info") else [{"name": entry.name}])
 
 
@@ -341,7 +345,7 @@ def redirect_to_content(call: Call) -> HttpResponse:
 
 @endpoint("GET")
 def get(call: Call) -> HttpResponseBase:
-    file, entry = call.tree.open(call.path)
+    file, entry = call.tree.open(call.allowed(Doing.READ))
     answer = FileResponse(file, content_type=content_type(entry))
     wanted = _range(call.request.headers.get("Range"), entry.size)
     if wanted is not None and not wanted:
@@ -349,7 +353,7 @@ def get(call: Call) -> HttpResponseBase:
         refusal = Refusal(
             416, "BadRequest", "That range is not in the file.", headers={"Content-Range": f"bytes */{entry.size}"}
         )
-        return _refuse(refusal, call.modern)
+        return refused(refusal, call.modern)
     if wanted is not None:
         file.seek(wanted.start)
         answer.status_code = 206
