@@ -8,6 +8,7 @@
     retry       when to try again, purely                     address   how a host is called
     jsontext    text to JSON, saving what can be saved        paths     what may be a path on a storage host
     memory      the twins of both: a Cloud and its sessions   memory_storage  its storage accounts
+    memory_objects  what it keeps of objects                  memory_rights   and of rights on stored files
     faults      what can go wrong there, as data
 
 Knows nothing of the mount, the local state or the command line.

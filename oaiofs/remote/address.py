@@ -6,7 +6,7 @@ Pure; no look-up is made. Must not know what is asked of the host.
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from .. import errors
 
@@ -45,6 +45,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def foreign_url(text: str) -> SplitResult:
+    """The parts of a URL that a stranger wrote; all empty where it is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
 
 
 def quoted(segment: str) -> str:

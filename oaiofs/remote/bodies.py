@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,7 +21,7 @@ from .http import Body
 if TYPE_CHECKING:
     from ..core.model import FileFact
     from .contract import Source
-    from .http import Incoming
+    from .http import Answer, Incoming
 
 _HASH_INLINE = 64 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(?:(\d{1,18})|\*)")
@@ -45,8 +45,14 @@ class Upload:
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         self._md5: str | None = None
 
-    def body(self) -> Body:
-        return Body(self._chunks, len(self._head) + self._size + len(self._tail), self._type)
+    @property
+    def sent(self) -> bool:
+        """Whether all of it went out at the last try: it may have been stored, whatever was answered."""
+        return self._md5 is not None
+
+    def body(self, arrived: Callable[[], Awaitable[Answer | None]] | None = None) -> Body:
+        """See ``http.Body``."""
+        return Body(self._chunks, len(self._head) + self._size + len(self._tail), self._type, arrived)
 
     def is_stored_as(self, fact: FileFact) -> bool:
         return self._md5 is not None and fact.size == self._size and fact.md5 == self._md5
@@ -91,7 +97,8 @@ class Nothing:
 class Counted:
     """The wanted part of *chunks*: *skip* bytes are dropped from its beginning and *wanted* are then passed on.
 
-    *wanted* None takes all there is. Raises Corrupt when fewer bytes come, and with *exactly* also when more come.
+    *wanted* None takes all there is; *length* keeps what it was. Raises Corrupt when fewer bytes come, and with
+    *exactly* also when more come.
     """
 
     def __init__(
@@ -99,7 +106,7 @@ class Counted:
     ) -> None:
         self._chunks = chunks
         self._skip = skip
-        self._left = wanted
+        self.length = self._left = wanted
         self._path = path
         self._exactly = exactly
 

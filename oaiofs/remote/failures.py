@@ -13,11 +13,13 @@ import httpx
 
 from .. import errors
 from . import jsontext
+from .address import foreign_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_WORDS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -86,16 +88,43 @@ def status_error(status: int, host: str, what: str, words: str = "", asked: floa
     """
     quote_ = f": {words}" if words else ""
     begin = f"{host} could not {what}"
-    if status == 429 or (status == 503 and asked is not None):
-        return errors.RateLimited(f"{begin}: it asks to wait{quote_}.", asked)
+    if status in _WAIT or (status == 503 and asked is not None):
+        return errors.RateLimited(f"{begin}: {_WAIT.get(status, _ASKS_TO_WAIT)}{quote_}.", asked)
     if status == 499 or (status >= 500 and status not in _STATUS):
         return errors.ServerFault(f"{begin}: it failed inside ({status}{quote_}).")
     kind, reason = _STATUS.get(status, (errors.Protocol, f"it refused the request ({status})"))
     return kind(f"{begin}: {reason}{quote_}.")
 
 
+def is_web_page(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether this is a page for people: no server or storage host answers a call of ours with one."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or body[:64].lstrip()[:1] == b"<"
+
+
+def redirect_error(location: str, host: str) -> errors.Protocol:
+    target = foreign_url(location).hostname
+    elsewhere = f" to {printable(target)}" if target else ""
+    return errors.Protocol(f"{host} redirects{elsewhere} instead of answering: check the address.")
+
+
+def page_error(host: str, what: str) -> errors.Unreachable:
+    """A web page came with a status of success: whoever sent it, it was not the host that was asked."""
+    return errors.Unreachable(
+        f"{host} could not {what}: a web page came instead of its answer. Does this network want you to sign in first?"
+    )
+
+
+_ASKS_TO_WAIT = "it asks to wait"
+#: Nothing is wrong with the request: it is to be made again later.
+_WAIT: Mapping[int, str] = {
+    423: "it is locked just now",
+    425: "it is too early for that",
+    429: _ASKS_TO_WAIT,
+}
 _STATUS: Mapping[int, tuple[type[errors.RemoteError], str]] = {
     401: (errors.Unauthorized, "user name or password not accepted, or the session is over"),
+    402: (errors.Forbidden, "the account there is not paid for"),
     403: (errors.Forbidden, "you are not allowed to"),
     404: (errors.RemoteNotFound, "it is not there"),
     408: (errors.TimedOut, "it waited too long for the request"),
@@ -103,9 +132,10 @@ _STATUS: Mapping[int, tuple[type[errors.RemoteError], str]] = {
     410: (errors.RemoteNotFound, "it is gone"),
     412: (errors.Conflict, "it has changed meanwhile"),
     413: (errors.StorageFull, "the storage is full or the content too large"),
+    451: (errors.Forbidden, "the law forbids it, it says"),
     507: (errors.StorageFull, "the storage is full"),
+    511: (errors.Unreachable, "this network wants you to sign in first"),
 }
-_STATUS_FULL = 507
 
 
 def server_words(body: bytes) -> str:

@@ -1,7 +1,7 @@
 """The shared edge to HTTP: connections, limits, retries, and the one place where foreign errors become ours.
 
-With ``failures`` and ``streams`` the only importer of httpx, whose types go no further. Must not know what is asked
-for or answered.
+With ``failures``, ``streams`` and ``tls`` the only importer of httpx, whose types go no further. Must not know what is
+asked for or answered.
 
 Choices, and why:
 
@@ -16,12 +16,10 @@ Choices, and why:
 
 from __future__ import annotations
 
-import json as json_text
 import logging
 import random
-import ssl
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,9 +31,10 @@ import trio
 from .. import errors
 from . import jsontext
 from .address import is_loopback
-from .failures import FOREIGN, error_of, meaning_of, printable, server_words, status_error
+from .failures import FOREIGN, error_of, is_web_page, meaning_of, page_error, redirect_error, server_words, status_error
 from .retry import RetryPolicy, parse_retry_after
-from .streams import Sending, Translated, discard
+from .streams import SLOWEST, Sending, Translated, Unhurried, Whole, discard
+from .tls import ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -51,12 +50,14 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _PARSE_INLINE_BYTES = 32 * 1024
 
-#: Waiting for a free connection of our own is no failure of the host.
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
-#: A whole call with its whole answer, however slowly it drips.
+#: Characters of a cookie that may be a secret; shorter ones are in many an innocent sentence.
+_SHORTEST_COOKIE = 8
+#: So many seconds without a byte are a failure; waiting for a free connection of our own is none of the host.
+_SILENCE, _NO_CONNECTION = 30.0, 10.0
+#: A whole call with its whole answer, however slowly it drips; larger bodies get more, see ``streams.SLOWEST``.
 _CALL_SECONDS = 120.0
 
-_TEMPORARY_STATUS = frozenset({408, 425, 429, 499, 500, 502, 503, 504})
+_TEMPORARY_STATUS = frozenset({408, 423, 425, 429, 499, 500, 502, 503, 504})
 
 
 def utc_now() -> datetime:
@@ -90,11 +91,15 @@ class _Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request body that can be sent again: *open* starts it anew, *length* is its exact number of bytes."""
+    """A request body that can be sent again: *open* starts it anew, *length* is its exact number of bytes.
+
+    *arrived* is asked before it is: the answer, where an earlier try turns out to have arrived.
+    """
 
     open: Callable[[], AsyncIterator[bytes]]
     length: int
     content_type: str
+    arrived: Callable[[], Awaitable[Answer | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +165,25 @@ class HttpClient:
         max_connections: int = 8,
     ) -> None:
         parts = urlsplit(base_url)
-        self._base_url = base_url
+        self.base_url = base_url
         self._host = host
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = set(filter(None, secrets))
         self._around = surroundings or Surroundings()
+        self._underway = 0
+        self._closing = False
         self._client = httpx.AsyncClient(
             http1=True,
             http2=False,
-            verify=_ssl_context(parts.scheme),
+            verify=ssl_context(parts.scheme),
             trust_env=not is_loopback(parts.hostname or ""),
             follow_redirects=False,
-            timeout=_TIMEOUT,
+            timeout=_timeout(),
             limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
             headers={"User-Agent": user_agent(), "Accept-Encoding": "identity", **(headers or {})},
         )
 
     def __repr__(self) -> str:
-        return f"<HttpClient {self._base_url}>"
-
-    @property
-    def base_url(self) -> str:
-        return self._base_url
+        return f"<HttpClient {self.base_url}>"
 
     def cookie(self, name: str) -> str | None:
         """The newest cookie of that name."""
@@ -201,26 +204,37 @@ class HttpClient:
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         accept: Iterable[int] = (),
+        page: bool = False,
+        hold: float = 0.0,
     ) -> Answer:
         """Ask for *path* (relative to the base, percent-encoded) and take in the whole answer.
 
         Tried again by the retry policy: so only for what may be done twice. Any status but 200 to 299 and those in
         *accept* is raised as the RemoteError it means; *what* is the action in a message's words. Bodies of JSON are
-        sent from *json*, others from *body*.
+        sent from *json*, others from *body*. Unless a *page* is a right answer too, one in place of a success is
+        somebody else's (a network to sign in to): Unreachable. The server may be silent for *hold* seconds more than
+        others; such a request is not tried again.
         """
-        content = None if json is None else await trio.to_thread.run_sync(_dumped, json)
+        content = None if json is None else await trio.to_thread.run_sync(jsontext.dumped, json)
+        seconds = self._around.call_seconds + hold + (0 if body is None else body.length / SLOWEST)
 
         async def attempt(number: int) -> Answer:
+            if number > 1 and body is not None and body.arrived and (known := await body.arrived()):
+                return known
             begun = self._around.clock()
-            with trio.move_on_after(self._around.call_seconds if body is None else float("inf")):
-                async with self._exchange(method, path, params, content, body, headers) as response:
-                    await self._judge(response, what, accept)
-                    answered = await self._whole_body(response, self._around.max_json_bytes)
-                    middle = begun + (self._around.clock() - begun) / 2
-                    return Answer(response.status_code, _plain_headers(response), answered, middle, number)
-            raise _Failed(errors.TimedOut(f"{self._host} takes too long to {what}."), temporary=False)
+            async with self._kept_open():
+                with trio.move_on_after(seconds) as scope:
+                    sent = None if body is None else replace(body, open=lambda: Unhurried(body.open(), scope))
+                    async with self._exchange(method, path, params, content, sent, headers, hold) as response:
+                        await self._judge(response, what, accept)
+                        answered = await self._whole_body(response, self._around.max_json_bytes)
+                        if response.is_success and not page and is_web_page(response.headers, answered):
+                            raise _Failed(page_error(self._host, what), temporary=False)
+                        middle = begun + (self._around.clock() - begun) / 2
+                        return Answer(response.status_code, _plain_headers(response), answered, middle, number)
+            raise self._too_slow(what)
 
-        return await self._retried(attempt)
+        return await self._retried(attempt, most=1 if hold else None)
 
     @asynccontextmanager
     async def stream(
@@ -236,39 +250,64 @@ class HttpClient:
         """Like ``call`` but with the body to be read as it comes. Only getting the answer's head is tried again."""
 
         async def attempt(_number: int) -> tuple[httpx.Response, AsyncIterator[bytes]]:
-            response = await self._send(method, path, params, None, None, headers)
-            chunks = response.aiter_raw()
-            try:
-                await self._judge(response, what, accept)
-            except BaseException:
-                await discard(response, chunks)
-                raise
-            return response, chunks
+            with trio.move_on_after(self._around.call_seconds):
+                response = await self._send(method, path, params, None, None, headers)
+                chunks = response.aiter_raw()
+                try:
+                    await self._judge(response, what, accept)
+                except BaseException:
+                    await discard(response, chunks)
+                    raise
+                return response, chunks
+            raise self._too_slow(what)
 
-        response, chunks = await self._retried(attempt)
-        try:
-            yield Incoming(response.status_code, _plain_headers(response), Translated(chunks, self._host))
-        finally:
-            await discard(response, chunks)
+        async with self._kept_open():
+            response, chunks = await self._retried(attempt)
+            try:
+                measured = Translated(chunks, self._host, self._around.call_seconds)
+                yield Incoming(response.status_code, _plain_headers(response), measured)
+            finally:
+                await discard(response, chunks)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        """Begin no more requests; connections are closed once those that are underway have ended."""
+        self._closing = True
+        if not self._underway:
+            await self._client.aclose()
+
+    @asynccontextmanager
+    async def _kept_open(self) -> AsyncIterator[None]:
+        """While the block runs the client is not closed: a connection that is just being made then would stay open."""
+        self._underway += 1
+        try:
+            yield
+        finally:
+            self._underway -= 1
+            if self._closing and not self._underway:
+                with trio.CancelScope(shield=True):
+                    await self._client.aclose()
 
     def error(self, answer: Answer, what: str) -> errors.RemoteError:
         """The error that a status taken in by *accept* means after all."""
         if 300 <= answer.status < 400:
-            return _redirected(answer.headers, self._host)
+            return redirect_error(answer.headers.get("location", ""), self._host)
         return status_error(answer.status, self._host, what, self.redacted(answer.words))
 
     def redacted(self, text: str) -> str:
-        """*text* without any secret of this client."""
-        for secret in self._secrets:
+        """*text* without any secret of this client, its cookies among them."""
+        cookies = {cookie.value or "" for cookie in self._client.cookies.jar}
+        secrets = self._secrets | {cookie for cookie in cookies if len(cookie) >= _SHORTEST_COOKIE}
+        for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
             text = text.replace(secret, "***")
         return text
 
+    def keep_secret(self, *texts: str) -> None:
+        """Have no message show *texts*, which the host handed out."""
+        self._secrets |= set(filter(None, texts))
+
     # ---- one attempt
 
-    async def _retried(self, attempt: Callable[[int], Awaitable[_T]]) -> _T:
+    async def _retried(self, attempt: Callable[[int], Awaitable[_T]], most: int | None = None) -> _T:
         begun = trio.current_time()
         failures = 0
         while True:
@@ -278,9 +317,8 @@ class HttpClient:
                 failures += 1
                 elapsed = trio.current_time() - begun
                 delay = self._around.retry.delay(failures, elapsed, self._around.chance(), failed.asked)
-                if not failed.temporary or delay is None:
-                    # The cause may quote what was sent, so it stays here.
-                    raise failed.error from None
+                if not failed.temporary or delay is None or failures == most:
+                    raise failed.error from None  # the cause may quote what was sent, so it stays here
             await self._around.sleep(delay)
 
     @asynccontextmanager
@@ -292,8 +330,9 @@ class HttpClient:
         content: bytes | None,
         body: Body | None,
         headers: Mapping[str, str] | None,
+        hold: float,
     ) -> AsyncIterator[httpx.Response]:
-        response = await self._send(method, path, params, content, body, headers)
+        response = await self._send(method, path, params, content, body, headers, hold)
         try:
             yield response
         finally:
@@ -308,15 +347,18 @@ class HttpClient:
         content: bytes | None,
         body: Body | None,
         headers: Mapping[str, str] | None,
+        hold: float = 0.0,
     ) -> httpx.Response:
-        if self._client.is_closed:
-            raise _Failed(errors.Unreachable(f"The connection to {self._host} was closed here."), temporary=False)
-        url = f"{self._base_url}{path}" + (f"?{urlencode(params, quote_via=quote)}" if params else "")
+        if self._closing:
+            raise _Failed(errors.Unreachable(f"The connection to {self._host} is closed."), False)
+        url = f"{self.base_url}{path}" + (f"?{urlencode(params, quote_via=quote)}" if params else "")
         try:
             if body is None:
                 kind = {} if content is None else {"Content-Type": "application/json"}
                 encoded = _encoded({**kind, **(headers or {})})
-                request = self._client.build_request(method, url, content=content, headers=encoded)
+                timeout = _timeout(hold)
+                request = self._client.build_request(method, url, content=content, headers=encoded, timeout=timeout)
+                request.stream = Sending(Whole(content or b""))
                 return await self._client.send(request, stream=True)
             kind = {"Content-Type": body.content_type, "Content-Length": str(body.length)}
             request = self._client.build_request(method, url, headers=_encoded({**kind, **(headers or {})}))
@@ -332,7 +374,7 @@ class HttpClient:
         if 200 <= status < 300 or status in accept:
             return
         if 300 <= status < 400:
-            raise _Failed(_redirected(_plain_headers(response), self._host), temporary=False)
+            raise _Failed(redirect_error(response.headers.get("location", ""), self._host), temporary=False)
         try:
             content = await self._whole_body(response, _MAX_ERROR_BYTES)
         except _Failed:
@@ -344,8 +386,7 @@ class HttpClient:
     async def _whole_body(self, response: httpx.Response, limit: int) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise _Failed(errors.Protocol(f"{self._host} answered compressed, though asked not to."), False)
-        content = bytearray()
-        chunks = response.aiter_raw()
+        content, chunks = bytearray(), response.aiter_raw()
         try:
             async for chunk in chunks:
                 content += chunk
@@ -356,28 +397,15 @@ class HttpClient:
             raise self._failed(foreign) from None
         return bytes(content)
 
+    def _too_slow(self, what: str) -> _Failed:
+        return _Failed(errors.TimedOut(f"{self._host} takes too long to {what}."), False)
+
     def _failed(self, foreign: Exception) -> _Failed:
         return _Failed(error_of(foreign, self._host), meaning_of(foreign).temporary)
 
 
-def _redirected(headers: Mapping[str, str], host: str) -> errors.Protocol:
-    target = urlsplit(headers.get("location", "")).hostname
-    elsewhere = f" to {printable(target)}" if target else ""
-    return errors.Protocol(f"{host} redirects{elsewhere} instead of answering: check the address.")
-
-
-def _dumped(value: object) -> bytes:
-    try:
-        return json_text.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except ValueError:
-        raise errors.Protocol("These values can't be sent: they hold what JSON has no form for.") from None
-
-
-def _ssl_context(scheme: str) -> ssl.SSLContext:
-    if scheme == "https":
-        return httpx.create_ssl_context(verify=True, trust_env=True)
-    # Never used for plain http; one that trusts nobody is quickly made (reading the system's takes 20 ms) and safe.
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _timeout(hold: float = 0.0) -> httpx.Timeout:
+    return httpx.Timeout(_SILENCE, connect=_NO_CONNECTION, read=_SILENCE + hold, pool=None)
 
 
 def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""JSON text off the wire to Python values. Pure; knows neither HTTP nor what the values mean.
+"""JSON text off the wire to Python values, and back. Pure; knows neither HTTP nor what the values mean.
 
 Deliberately lenient where Python's parser is (NaN, lone surrogates): those make *one* object unusable, which
 ``core.dialect`` finds and reports, and not the whole answer.
@@ -6,6 +6,7 @@ Deliberately lenient where Python's parser is (NaN, lone surrogates): those make
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,30 @@ if TYPE_CHECKING:
 #: Strings whole (with their escapes; one without end up to the end, or each quote in it would be looked at anew), and
 #: each bracket and comma outside of them.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
+_TOKEN_BYTES = re.compile(_TOKEN.pattern.encode(), re.DOTALL)
+
+#: Values in one document: parsed, a value of two bytes takes up to seventy.
+MAX_VALUES = 8_000_000
 
 #: A few objects may be spoiled by their makers; a server that sends this many bad ones is not worth the time.
 _MAX_BAD = 1000
 
 
+def dumped(value: object) -> bytes:
+    """*value* as compact JSON in UTF-8. Raises Protocol."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError:
+        raise errors.Protocol("These values can't be sent: they hold what JSON has no form for.") from None
+
+
 def parse(body: bytes) -> Any:
-    """The value of a JSON document in UTF-8. Raises Protocol."""
+    """The value of a JSON document in UTF-8. Raises Protocol, also for one that would fill the memory."""
+    _check_values(body)
+    return _parsed(body)
+
+
+def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8-sig"))
     except RecursionError:
@@ -39,15 +57,26 @@ def parse_array(body: bytes) -> list[Any | errors.Protocol]:
 
     One object that is nested too deep or holds a number of too many digits fails the parser for the whole document:
     then the elements are cut apart and parsed one by one. Raises Protocol where there is no array at all, or more than
-    a thousand bad elements.
+    a thousand bad elements, or of values that would fill the memory.
     """
+    _check_values(body)
     try:
-        elements = parse(body)
+        elements = _parsed(body)
     except errors.Protocol:
         return _saved(_split_array(body))
     if not isinstance(elements, list):
         raise errors.Protocol("the answer is not a list")
     return elements
+
+
+def _check_values(body: bytes, most: int = MAX_VALUES) -> None:
+    """Raises Protocol where the parser would make more than *most*, or little less."""
+    if body.count(b",") + body.count(b"[") + body.count(b"{") <= most:
+        return
+    # Some may be in strings, where they make no values: so look closer, which takes seconds.
+    marks = (token for token in _TOKEN_BYTES.finditer(body) if token[0] in b",[{")
+    if next(itertools.islice(marks, most, None), None) is not None:
+        raise errors.Protocol(f"the answer holds more than {most} values")
 
 
 def _saved(texts: Iterator[str]) -> list[Any | errors.Protocol]:
@@ -63,7 +92,7 @@ def _saved(texts: Iterator[str]) -> list[Any | errors.Protocol]:
 
 def _parse_element(text: str) -> Any | errors.Protocol:
     try:
-        return parse(text.encode())
+        return _parsed(text.encode())
     except errors.Protocol as error:
         return error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from ..core.model import FileFact, FileSet, Quota, StorageAccount
-    from .contract import Source
+    from .contract import Chunks, Source
     from .http import Answer, Surroundings
 
 #: Where the hosts are, by the name of the driver that the oaio server speaks of.
@@ -30,6 +30,10 @@ BASE_URLS: Final[Mapping[str, str]] = {"Digi": "https://digistorage.es", "Koofr"
 
 #: No limit is documented; rclone, the most used client, keeps to this many.
 _TRANSFERS = 4
+#: What a host answers that has no such call as copying.
+_NO_COPY = (405, 501)
+#: Entries of folders that are listed one by one: a host could go on making them up for ever.
+_MOST_LISTED = 250_000
 #: Up to this size a file is sent at a venture, before anything is known of its folder.
 _SMALL = 64 * 1024
 
@@ -62,8 +66,12 @@ class KoofrHost:
         )
         self._transfers = trio.CapacityLimiter(_TRANSFERS)
         self._folder_lock = trio.Lock()
-        #: Folders that were there when last seen: saves requests, is wrong without harm (they answer "missing" then).
-        self._seen_folders = {""}
+        self._changes = trio.CapacityLimiter(_TRANSFERS)  # of their own: a copy does not wait for large files
+        self._can_copy = True
+        #: Folders that were there when last seen, and when (counted in sights): saves requests, is wrong without harm
+        #: (they answer "missing" then).
+        self._seen_folders = {"": 0}
+        self._sights = 0
         self._listings: list[Callable[[str], Any]] = [self._list_recursive, self._list_nested, self._list_by_folder]
 
     def __repr__(self) -> str:
@@ -85,6 +93,12 @@ class KoofrHost:
                 self._listings.remove(listing)
         raise errors.Protocol(f"{self._api.host} can list folders in no known way: check the storage's base URL.")
 
+    async def list_folders(self, folder: str) -> tuple[str, ...]:
+        answer = await self._listing(self._absolute(folder) if folder else self._root, "list")
+        if answer is None:
+            raise errors.RemoteNotFound(f"There is no folder {folder} on {self._api.host}.")
+        return await trio.to_thread.run_sync(koofr_api.read_folders, await answer.json())
+
     async def put(self, path: str, source: Source, size: int, mtime_ns: int) -> FileFact:
         target = self._absolute(path)
         folder = parent(target)
@@ -92,9 +106,10 @@ class KoofrHost:
         async with self._transfer():
             if size > _SMALL:
                 await self._make_folder(folder)
+            sights = self._sights
             answer = await self._send(upload, folder, mtime_ns)
             if answer.status == MISSING:
-                await self._make_folder(folder, surely=True)
+                await self._make_folder(folder, since=sights)
                 answer = await self._send(upload, folder, mtime_ns)
         if answer.status in (MISSING, *TAKEN):
             # A try whose answer was lost may have stored it; then what is there is what was sent.
@@ -102,14 +117,12 @@ class KoofrHost:
             if record is None or record.is_folder or not upload.is_stored_as(record.fact):
                 raise self._api.error(answer, f"store {path}")
             return record.fact
-        self._seen_folders.add(folder)
+        self._saw(folder)
         fact = await self._stored_fact(answer, target)
         upload.check(fact, self._api.host)
         return fact
 
-    def get(
-        self, path: str, start: int = 0, length: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def get(self, path: str, start: int = 0, length: int | None = None) -> AbstractAsyncContextManager[Chunks]:
         return self._get(path, start, length)
 
     async def copy(self, source: str, target: str, mtime_ns: int | None = None) -> None:
@@ -117,25 +130,35 @@ class KoofrHost:
         wire: dict[str, Any] = {"toMountId": await self._api.mount_id(), "toPath": target_path}
         if mtime_ns is not None:
             wire["modified"] = _milliseconds(mtime_ns)
-        answer = await self._copy(source_path, wire)
-        if answer.status == MISSING and await self._record(source_path) is not None:
-            await self._make_folder(parent(target_path), surely=True)
+        if not self._can_copy:
+            raise self._no_copy(source)
+        async with self._one_of(self._changes):
+            sights = self._sights
             answer = await self._copy(source_path, wire)
+            if answer.status == MISSING and await self._record(source_path) is not None:
+                await self._make_folder(parent(target_path), since=sights)
+                answer = await self._copy(source_path, wire)
+        if answer.status in _NO_COPY:
+            self._can_copy = False
+            raise self._no_copy(source)
         if answer.status == MISSING:
             raise errors.RemoteNotFound(f"There is no {source} on {self._api.host} to copy.")
         if answer.status in TAKEN:
             if await self._record(target_path) is None:
                 raise self._api.error(answer, f"copy {source}")
-            if answer.attempts == 1 or not await self._same(source, target):
+            if answer.attempts == 1:
                 raise errors.RemoteExists(f"{self._api.host} has a {target} already.")
-        self._seen_folders.add(target_path)
+            if not await self._same(source, target):
+                raise errors.Corrupt(f"{self._api.host} may have copied {source} only in part: it is looked at again.")
+        self._saw(target_path)
 
     async def remove(self, path: str) -> None:
         target = self._absolute(path)
-        await self._api.files("DELETE", "remove", f"remove {path}", path=target, accept=(MISSING,))
-        self._seen_folders = {
-            folder for folder in self._seen_folders if folder != target and not folder.startswith(f"{target}/")
-        }
+        async with self._one_of(self._changes):
+            await self._api.files("DELETE", "remove", f"remove {path}", path=target, accept=(MISSING,))
+        gone = [folder for folder in self._seen_folders if f"{folder}/".startswith(f"{target}/")]
+        for folder in gone:
+            del self._seen_folders[folder]
 
     async def quota(self) -> Quota:
         return await self._api.quota()
@@ -146,7 +169,7 @@ class KoofrHost:
     # ---- reading
 
     @asynccontextmanager
-    async def _get(self, path: str, start: int, length: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _get(self, path: str, start: int, length: int | None) -> AsyncIterator[Chunks]:
         target = self._absolute(path)
         if length == 0:
             # No range says "nothing"; but whether the file is there must be known all the same.
@@ -202,6 +225,8 @@ class KoofrHost:
                 entries.append((path, child))
                 if koofr_api.read_record(child).is_folder and is_storage_path(path):
                     pending.append(path)
+            if len(entries) > _MOST_LISTED:
+                raise errors.Protocol(f"{self._api.host} lists more than {_MOST_LISTED} files in one object.")
         return koofr_api.usable_files(entries)
 
     async def _listing(self, path: str, call: str, content: bool = False) -> Answer | None:
@@ -222,8 +247,23 @@ class KoofrHost:
             "modified": str(_milliseconds(mtime_ns)),
         }
         what = f"store {upload.path}"
+
+        async def arrived() -> Answer | None:
+            """A file is not sent again for a lost answer."""
+            if not upload.sent:
+                return None
+            try:
+                path = f"{folder}/{upload.name}"
+                answer = await self._api.files("GET", "info", what, path=path, accept=(MISSING,))
+            except errors.Unreachable:
+                raise
+            except errors.RemoteError:
+                return None
+            stored = answer.status != MISSING and upload.is_stored_as(koofr_api.read_record(await answer.json()).fact)
+            return answer if stored else None
+
         return await self._api.files(
-            "POST", "put", what, path=folder or "/", content=True, params=params, body=upload.body(),
+            "POST", "put", what, path=folder or "/", content=True, params=params, body=upload.body(arrived),
             accept=(MISSING, *TAKEN),
         )  # fmt: skip
 
@@ -236,24 +276,34 @@ class KoofrHost:
         return record.fact
 
     async def _copy(self, source: str, wire: Mapping[str, Any]) -> Answer:
-        return await self._api.files("PUT", "copy", "copy", path=source, json=wire, accept=(MISSING, *TAKEN))
+        accept = (MISSING, *TAKEN, *_NO_COPY)
+        return await self._api.files("PUT", "copy", "copy", path=source, json=wire, accept=accept)
 
-    async def _make_folder(self, folder: str, *, surely: bool = False) -> None:
-        """Make *folder* (absolute) and those above it; *surely* distrusts what was seen before.
+    def _no_copy(self, source: str) -> errors.Unsupported:
+        return errors.Unsupported(f"{self._api.host} can't copy {source} by itself.")
 
-        One task at a time: hosts refuse some of several concurrent creations of one folder.
+    async def _make_folder(self, folder: str, *, since: int | None = None) -> None:
+        """Make *folder* (absolute) and those above it, where not seen; with *since* only what was seen after counts.
+
+        One task at a time: hosts refuse some of several concurrent creations of one folder. Who waited finds it seen.
         """
         async with self._folder_lock:
-            if surely:
-                self._seen_folders = {""}
+            if since is not None:
+                self._seen_folders = {
+                    path: seen for path, seen in self._seen_folders.items() if seen > since or not path
+                }
             missing = [folder]
             while missing:
                 target = missing[-1]
                 if target in self._seen_folders or await self._folder_made(target):
-                    self._seen_folders.add(target)
+                    self._saw(target)
                     missing.pop()
                 else:
                     missing.append(parent(target))
+
+    def _saw(self, folder: str) -> None:
+        self._sights += 1
+        self._seen_folders[folder] = self._sights
 
     async def _folder_made(self, folder: str) -> bool:
         """Make one folder; False when the one above it is missing."""
@@ -275,15 +325,18 @@ class KoofrHost:
         """*path* as the host names it. Raises InvalidName."""
         return f"{self._root}/{checked_path(path)}"
 
+    def _transfer(self) -> AbstractAsyncContextManager[None]:
+        return self._one_of(self._transfers)
+
     @asynccontextmanager
-    async def _transfer(self) -> AsyncIterator[None]:
-        # On behalf of the transfer and not of the task, which may read two files at a time.
-        transfer = object()
-        await self._transfers.acquire_on_behalf_of(transfer)
+    async def _one_of(self, limiter: trio.CapacityLimiter) -> AsyncIterator[None]:
+        # On behalf of the call and not of the task, which may read two files at a time.
+        call = object()
+        await limiter.acquire_on_behalf_of(call)
         try:
             yield
         finally:
-            self._transfers.release_on_behalf_of(transfer)
+            limiter.release_on_behalf_of(call)
 
 
 async def _in_thread(read: Callable[[Any], dict[str, FileFact]], raw: object) -> dict[str, FileFact]:

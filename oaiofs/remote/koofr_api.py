@@ -11,6 +11,8 @@ the account's own password, which HTTP Basic does not take; app passwords work w
 from __future__ import annotations
 
 import base64
+import io
+import itertools
 import logging
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,6 +41,7 @@ NO_SUCH_CALL: Final = (400, 404, 405, 501)
 
 _MIB = 1024 * 1024
 _MAX_SIZE = 1 << 62
+_MOST_LOGGED = 20
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NAME_WITHOUT_PRIMARY = "DIGIstorage"
 
@@ -149,8 +152,8 @@ class KoofrApi:
         mount = await answer.json()
         if not isinstance(mount, dict):
             raise errors.Protocol(f"{self.host} answered no account when asked for its room.")
-        total, used = mount.get("spaceTotal"), mount.get("spaceUsed")
-        return Quota(total=total * _MIB if _is_size(total) else 0, used=used * _MIB if _is_size(used) else 0)
+        room = Quota(total=_bytes_of(mount.get("spaceTotal")), used=_bytes_of(mount.get("spaceUsed")))
+        return Quota(room.total, max(room.used, room.total)) if mount.get("overQuota") is True else room
 
     def error(self, answer: Answer, what: str) -> errors.RemoteError:
         return self._http.error(answer, what)
@@ -185,10 +188,13 @@ class KoofrApi:
         except (errors.RemoteNotFound, errors.Protocol):
             return None
         token = answer.headers.get("x-koofr-token")
+        self._http.keep_secret(token or "")
         return f"Token {token}" if token and answer.status < 300 else None
 
     def _basic(self) -> str:
-        return "Basic " + base64.b64encode(f"{self._email}:{self._password}".encode()).decode()
+        encoded = base64.b64encode(f"{self._email}:{self._password}".encode()).decode()
+        self._http.keep_secret(encoded)
+        return f"Basic {encoded}"
 
     async def _mounts(self, authorization: str, path: str) -> Answer:
         headers = {"Authorization": authorization}
@@ -242,10 +248,11 @@ def read_record(raw: object) -> Record:
 
 def read_listrecursive(body: bytes) -> dict[str, FileFact]:
     """All files of a recursive listing, one JSON document per line. Raises Protocol or ServerFault when incomplete."""
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if not lines:
+    lines = (line for line in io.BytesIO(body) if line.strip())
+    first = next(lines, None)
+    if first is None:
         raise errors.Protocol("the storage host's listing is empty, not even the folder itself is in it")
-    return usable_files(_entry_of_line(jsontext.parse(line)) for line in lines)
+    return usable_files(_entry_of_line(jsontext.parse(line)) for line in itertools.chain([first], lines))
 
 
 def _entry_of_line(item: Any) -> tuple[str, object]:
@@ -272,10 +279,20 @@ def _entries_of_tree(root: object) -> Iterator[tuple[str, object]]:
         if not isinstance(children, list):
             raise errors.Protocol("the storage host's listing can't be read")
         for path, child in named_entries(folder, children):
-            if read_record(child).is_folder:
+            # What is in a folder of an impossible name is impossible too, and may make its paths endless.
+            if is_storage_path(path) and read_record(child).is_folder:
                 pending.append((path, child))
             else:
                 yield path, child
+
+
+def read_folders(raw: object) -> tuple[str, ...]:
+    """Names of the usable folders of one folder's listing (``list``), sorted. Raises Protocol."""
+    children = raw.get("files") if isinstance(raw, dict) else None
+    if not isinstance(children, list):
+        raise errors.Protocol("the storage host's listing can't be read")
+    named = named_entries("", children)
+    return tuple(sorted({name for name, child in named if is_storage_path(name) and read_record(child).is_folder}))
 
 
 def named_entries(folder: str, children: Iterable[object]) -> Iterator[tuple[str, object]]:
@@ -291,15 +308,24 @@ def named_entries(folder: str, children: Iterable[object]) -> Iterator[tuple[str
 def usable_files(entries: Iterable[tuple[str, object]]) -> dict[str, FileFact]:
     """The files among *entries* whose paths do no harm; the others are logged and left out. Raises Protocol."""
     files: dict[str, FileFact] = {}
+    impossible = 0
     for path, raw in entries:
         record = read_record(raw)
-        if record.is_folder:
-            continue
         if is_storage_path(path):
-            files[path] = record.fact
-        else:
-            log.warning("the storage host lists a file with an impossible path, which is left out: %.200r", path)
+            if not record.is_folder and files.setdefault(path, record.fact) != record.fact:
+                raise errors.ServerFault("the storage host lists a file twice, as two different ones: try again later")
+        elif path:  # that is the listed folder itself
+            impossible += 1
+            if impossible <= _MOST_LOGGED:
+                log.warning("the storage host lists something with an impossible path, left out: %r", path[:200])
+    if impossible > _MOST_LOGGED:
+        log.warning("the storage host lists %d more such things", impossible - _MOST_LOGGED)
     return files
+
+
+def _bytes_of(mebibytes: object) -> int:
+    """An amount of room; 0, which means not told, where it is none or more than a system can say."""
+    return mebibytes * _MIB if _is_size(mebibytes) and mebibytes < _MAX_SIZE // _MIB else 0
 
 
 def _is_size(raw: object) -> TypeGuard[int]:

@@ -8,10 +8,14 @@ from .. import errors
 
 #: Controls, backslash and half characters: no host takes them.
 _REFUSED = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
+#: Characters; beyond the longest id, a stamp and the longest path of an attached file.
+_LONGEST = 8000
 
 
 def is_storage_path(path: str) -> bool:
-    """Whether *path* is relative, without empty or dotted parts and of characters that hosts take."""
+    """Whether *path* is relative, without empty or dotted parts, of characters that hosts take, and not endless."""
+    if len(path) > _LONGEST:
+        return False
     return _REFUSED.search(path) is None and {"", ".", ".."}.isdisjoint(path.split("/"))
 
 

@@ -25,7 +25,7 @@ MISSING = json_reply({"error": {"code": "NotFound", "message": "File not found"}
 PRIMARY = {"id": "m 1", "name": "Digi Cloud", "isPrimary": True, "spaceTotal": 10240, "spaceUsed": 3}
 
 
-def file_record(content: bytes = CONTENT, **changes: object) -> dict[str, object]:
+def file_record(content: bytes = CONTENT, /, **changes: object) -> dict[str, object]:
     made = {
         "name": "f",
         "type": "file",

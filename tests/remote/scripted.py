@@ -36,13 +36,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. *raw* is sent as it is, then the connection is closed; *endless* repeats the body for ever."""
+    """One answer. *raw* is sent as it is, then the connection is closed; *endless* repeats the body for ever.
+
+    *drip* sends *raw* and then the body again and again with that many seconds before each.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     endless: bool = False
+    drip: float = 0.0
 
 
 Handler = Callable[[Request], Reply]
@@ -125,6 +129,9 @@ class _Received:
 async def _answer(stream: trio.abc.Stream, reply: Reply) -> bool:
     if reply.raw is not None:
         await stream.send_all(reply.raw)
+        while reply.drip:
+            await trio.sleep(reply.drip)
+            await stream.send_all(reply.body)
         return False
     headers = dict(reply.headers)
     if reply.endless:

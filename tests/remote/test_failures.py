@@ -53,6 +53,7 @@ def test_timeouts_are_told_apart() -> None:
     [
         (400, errors.Protocol),
         (401, errors.Unauthorized),
+        (402, errors.Forbidden),
         (403, errors.Forbidden),
         (404, errors.RemoteNotFound),
         (408, errors.TimedOut),
@@ -61,11 +62,15 @@ def test_timeouts_are_told_apart() -> None:
         (412, errors.Conflict),
         (413, errors.StorageFull),
         (418, errors.Protocol),
+        (423, errors.RateLimited),
+        (425, errors.RateLimited),
         (429, errors.RateLimited),
+        (451, errors.Forbidden),
         (499, errors.ServerFault),
         (500, errors.ServerFault),
         (503, errors.ServerFault),
         (507, errors.StorageFull),
+        (511, errors.Unreachable),
         (599, errors.ServerFault),
     ],
 )

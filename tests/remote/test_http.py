@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import gzip
 import logging
 from collections.abc import AsyncIterator
@@ -13,7 +15,10 @@ import pytest
 import trio
 
 from oaiofs import errors
+from oaiofs.core.model import StorageAccount
 from oaiofs.remote.http import Body, HttpClient, Surroundings
+from oaiofs.remote.koofr import KoofrHost
+from oaiofs.remote.oaio import HttpOaioServer
 from oaiofs.remote.retry import NO_RETRY, RetryPolicy
 from tests.remote.scripted import Reply, Request, ScriptedServer, json_reply, one_after_the_other, scripted
 from tests.remote.worlds import read_all
@@ -63,7 +68,7 @@ async def test_connections_are_used_again() -> None:
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 408, 499])
+@pytest.mark.parametrize("status", [408, 423, 425, 429, 499, 500, 502, 503, 504])
 async def test_what_is_temporary_is_tried_again(status: int) -> None:
     slept = Slept()
     async with scripted(one_after_the_other(Reply(status), CUT, json_reply("fine"))) as server:
@@ -71,7 +76,7 @@ async def test_what_is_temporary_is_tried_again(status: int) -> None:
     assert slept == [0.5, 1.0]
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 507])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 451, 507, 511])
 async def test_what_is_meant_is_not_tried_again(status: int) -> None:
     slept = Slept()
     async with scripted(lambda _: Reply(status)) as server:
@@ -141,7 +146,24 @@ async def test_a_cut_or_foreign_answer(reply: Reply) -> None:
             await call(client(server))
 
 
-@pytest.mark.parametrize("body", [b"<html>no JSON</html>", b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "reply", [Reply(200, b" \n<!DOCTYPE html>"), Reply(200, b"1", {"Content-Type": "text/html; charset=utf-8"})]
+)
+async def test_a_web_page_in_place_of_an_answer_is_an_outage(reply: Reply) -> None:
+    slept = Slept()
+    async with scripted(lambda _: reply) as server:
+        with pytest.raises(errors.Unreachable, match="sign in"):
+            await call(client(server, slept))
+    assert slept == [], "told at once, for sync to come back"
+
+
+async def test_a_web_page_with_a_refusal_means_what_its_status_means() -> None:
+    async with scripted(lambda _: Reply(403, b"<html>", {"Content-Type": "text/html"})) as server:
+        with pytest.raises(errors.Forbidden):
+            await call(client(server))
+
+
+@pytest.mark.parametrize("body", [b"no JSON", b"", b"{", b"\xff\xfe"])
 async def test_what_is_not_json(body: bytes) -> None:
     async with scripted(lambda _: Reply(200, body)) as server:
         with pytest.raises(errors.Protocol):
@@ -189,6 +211,17 @@ async def test_redirects_are_not_followed(status: int) -> None:
     assert other.requests == []
 
 
+@pytest.mark.parametrize("location", ["http://[", "//[::1", "\x7f", "http://a:99999999/", "http://" + "a" * 50_000])
+async def test_redirects_to_nowhere(location: str) -> None:
+    async with scripted(lambda _: Reply(302, headers={"Location": location})) as server:
+        with pytest.raises(errors.RemoteError):
+            await call(client(server))
+        oaio = HttpOaioServer(server.url, "me", PASSWORD, device_id="d", app_id="a")
+        with pytest.raises(errors.RemoteError):
+            await oaio.list_objects()
+        await oaio.aclose()
+
+
 async def test_cookies_are_kept_and_forgotten() -> None:
     replies = [json_reply(1, Set_Cookie=f"token={value}; Path=/") for value in ("old", "new")]
     async with scripted(one_after_the_other(*replies, json_reply(1))) as server:
@@ -224,6 +257,19 @@ async def test_secrets_stay_secret(caplog: pytest.LogCaptureFixture) -> None:
         assert PASSWORD not in str(error)
     assert len(server.requests) == 2
     assert PASSWORD not in caplog.text + repr(http) + repr(answer.body and answer)
+
+
+async def test_what_a_host_handed_out_stays_secret_too() -> None:
+    said = json_reply({"error": "you sent c00kie-value and t0ken-value, 1"}, 400)
+    cookies = [json_reply(1, Set_Cookie=cookie) for cookie in ("sessionid=c00kie-value", "n=1")]
+    async with scripted(one_after_the_other(*cookies, said)) as server:
+        http = client(server)
+        http.keep_secret("t0ken-value", "")
+        await http.call("GET", "/x", "do it")
+        await http.call("GET", "/x", "do it")
+        with pytest.raises(errors.RemoteError, match=r"you sent \*\*\* and \*\*\*, 1"):
+            await http.call("GET", "/x", "do it")
+        await http.aclose()
 
 
 async def test_headers_may_hold_any_text() -> None:
@@ -327,6 +373,67 @@ async def test_a_closed_client_is_unreachable() -> None:
             await http.call("GET", "/x", "do it")
 
 
+@pytest.mark.parametrize("ticks", range(2, 40))  # after the first one it may not have begun
+async def test_what_is_underway_when_a_client_is_closed_ends_in_order(ticks: int) -> None:
+    """Whether it is just connecting, asking or reading; a connection that stays open is told by Python as a warning."""
+    answers = []
+
+    async def ask(http: HttpClient) -> None:
+        async with http.stream("GET", "/x", "do it") as incoming:
+            answers.append(b"".join([chunk async for chunk in incoming.chunks]))
+
+    async with scripted(lambda _: Reply(200, b"x" * 200_000)) as server:
+        http = client(server)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, http)
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            await http.aclose()
+        gc.collect()
+    assert answers == [b"x" * 200_000]
+
+
+@pytest.mark.parametrize(
+    ("certificate", "trusted", "why"),
+    [
+        ("loopback.pem", "elsewhere.pem", "self-signed certificate"),
+        ("elsewhere.pem", "elsewhere.pem", "not valid for '127.0.0.1'"),
+        ("expired.pem", "expired.pem", "certificate has expired"),
+    ],
+)
+@pytest.mark.parametrize("insecure", [False, True])
+async def test_certificates_that_prove_nothing_are_refused(
+    monkeypatch: pytest.MonkeyPatch, certificate: str, trusted: str, why: str, insecure: bool
+) -> None:
+    """Whatever is asked for: --insecure lets plain http go to other hosts, and nothing else."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE.with_name(trusted)))
+    async with scripted(lambda _: json_reply({}), CERTIFICATE.with_name(certificate)) as server:
+        around = Surroundings(retry=NO_RETRY)
+        oaio = HttpOaioServer(
+            server.url, "me", PASSWORD, device_id="d", app_id="a", insecure=insecure, surroundings=around
+        )
+        account = StorageAccount("Digi", {"email": "me", "password": PASSWORD})
+        storage = KoofrHost(account, base_url=server.url, insecure=insecure, surroundings=around)
+        for asking in (oaio.login, storage.quota):
+            with pytest.raises(errors.Unreachable, match=f"its certificate is not accepted: .*{why}"):
+                await asking()
+        await oaio.aclose()
+        await storage.aclose()
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+async def test_certificates_that_can_not_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    named = tmp_path / "certificates.pem"
+    if content is not None:
+        named.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(named))
+    with pytest.raises(errors.ConfigError, match="SSL_CERT_FILE"):
+        HttpClient("https://localhost", host="h")
+
+
 async def test_tls_is_verified_with_what_the_environment_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     async with scripted(lambda _: json_reply("fine"), CERTIFICATE) as server:
@@ -336,3 +443,123 @@ async def test_tls_is_verified_with_what_the_environment_adds(monkeypatch: pytes
         assert server.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
         assert await call(HttpClient(server.url, host="h", surroundings=Surroundings(retry=NO_RETRY))) == "fine"
+
+
+#: Heads and bodies that go on for ever, a little at a time: (what comes at once, what then drips).
+DRIPPING = {
+    "status line": (b"HTTP/1.1 200 ", b"x"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    "interim answers": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+    "body without length": (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "a chunk's length": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-More: 1\r\n"),
+    "an error's body": (b"HTTP/1.1 404 Gone\r\n\r\n", b"x"),
+}
+
+
+async def ask(http: HttpClient, streamed: bool) -> None:
+    """Take an answer whole or as it comes, and leave."""
+    try:
+        if streamed:
+            async with http.stream("GET", "/x", "do it") as incoming:
+                await read_all(incoming.chunks)
+        else:
+            await http.call("GET", "/x", "do it")
+    finally:
+        await http.aclose()
+
+
+@pytest.mark.parametrize("name", DRIPPING)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_drips_for_ever_is_given_up(name: str, streamed: bool) -> None:
+    raw, drop = DRIPPING[name]
+    async with scripted(lambda _: Reply(raw=raw, body=drop, drip=0.01)) as server:
+        with trio.fail_after(20), pytest.raises(errors.RemoteError):
+            await ask(client(server, call_seconds=0.2), streamed)
+
+
+async def test_an_upload_that_is_never_answered_is_given_up() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"12345"
+
+    async with scripted(lambda _: Reply(raw=b"HTTP/1.1 200 OK\r\n", body=b"X-More: 1\r\n", drip=0.01)) as server:
+        http = client(server, call_seconds=0.2)
+        with trio.fail_after(20), pytest.raises(errors.TimedOut):
+            await http.call("POST", "/x", "do it", body=Body(chunks, 5, "text/plain"))
+        await http.aclose()
+
+
+async def test_a_body_that_nobody_takes_is_given_up_and_leaves_nothing_half_used() -> None:
+    """What is not closed in order is told by Python as a warning, which fails the test."""
+    deaf = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    http = HttpClient(f"http://127.0.0.1:{deaf[0].socket.getsockname()[1]}", host="the host", secrets=[])
+    with trio.move_on_after(0.2):
+        await http.call("POST", "/x", "do it", json="x" * (16 << 20))
+    await http.aclose()
+    await deaf[0].aclose()
+    gc.collect()
+
+
+async def test_an_upload_that_we_hold_back_is_not_a_slow_host() -> None:
+    left = False
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal left
+        try:
+            for _ in range(3):
+                await trio.sleep(0.3)
+                yield b"12345"
+        finally:
+            left = True
+
+    async with scripted(lambda _: json_reply("fine")) as server:
+        http = client(server, call_seconds=0.4)
+        answer = await http.call("POST", "/x", "do it", body=Body(chunks, 15, "text/plain"))
+        assert (await answer.json(), server.requests[0].body, left) == ("fine", b"12345" * 3, True)
+        with trio.move_on_after(0.1) as scope:  # who gives up is not held back either
+            await http.call("POST", "/x", "do it", body=Body(chunks, 15, "text/plain"))
+        assert scope.cancelled_caught
+        await http.aclose()
+
+
+async def test_a_slow_reader_is_not_a_slow_host() -> None:
+    async with scripted(lambda _: Reply(200, b"x" * 200_000)) as server:
+        http = client(server, call_seconds=0.5)
+        async with http.stream("GET", "/x", "do it") as incoming:
+            size = 0
+            async for chunk in incoming.chunks:
+                size += len(chunk)
+                await trio.sleep(0.2)
+        await http.aclose()
+    assert size == 200_000
+
+
+HEADS_WITHOUT_END = [
+    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200_000,
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1_000_000,
+    b"HTTP/1.1 " + b"2" * 1_000_000,
+    b"\r\n" * 500_000,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 1_000_000,
+]
+
+
+@pytest.mark.parametrize("raw", HEADS_WITHOUT_END)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_heads_without_end_are_refused(raw: bytes, streamed: bool) -> None:
+    async with scripted(lambda _: Reply(raw=raw)) as server:
+        with pytest.raises(errors.RemoteError):
+            await ask(client(server), streamed)
+
+
+@pytest.mark.parametrize(
+    "length", ["-1", "9" * 23, "9" * 5000, "٣", "1e3", "5, 6", "5\r\nContent-Length: 6", "", " ", "0x5", "+5", "5 5"]
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_length_that_makes_no_sense_is_no_other_error(length: str, streamed: bool) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n5"
+    async with scripted(lambda _: Reply(raw=head.encode())) as server:
+        with contextlib.suppress(errors.RemoteError):
+            await ask(client(server), streamed)

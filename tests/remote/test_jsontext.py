@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oaiofs import errors
+from oaiofs.core import dialect
 from oaiofs.remote import jsontext
 
 JSON = st.recursive(
@@ -54,12 +55,43 @@ def test_evil_text_is_cut_apart_in_linear_time(evil: bytes) -> None:
 
 
 def test_nan_is_left_to_the_object_that_holds_it() -> None:
-    elements = jsontext.parse_array(b'[{"a": NaN}, "\\ud800"]')
-    assert math.isnan(elements[0]["a"])
-    assert elements[1] == "\ud800"
+    first, second = jsontext.parse_array(b'[{"a": NaN}, "\\ud800"]')
+    assert isinstance(first, dict)
+    assert math.isnan(first["a"])
+    assert second == "\ud800"
 
 
 @given(st.lists(JSON, max_size=5))
 def test_cutting_apart_and_parsing_whole_agree(elements: list[Any]) -> None:
     text = json.dumps(elements)
     assert [json.loads(part) for part in jsontext._split_array(text.encode())] == elements
+
+
+def test_values_that_would_fill_the_memory_are_not_made() -> None:
+    body = b"[" + b"1," * (jsontext.MAX_VALUES + 1) + b"1]"
+    for read in (jsontext.parse, jsontext.parse_array):
+        with pytest.raises(errors.Protocol, match="values"):
+            read(body)
+
+
+@pytest.mark.parametrize("unit", [b"1,", b"[],", b"{},", b'"ab",', b"[", b'{"a":', b'"\\"",'])
+def test_any_kind_of_value_counts(unit: bytes) -> None:
+    jsontext._check_values(b"[" + unit * 40 + b"1]", 100)
+    with pytest.raises(errors.Protocol, match="values"):
+        jsontext._check_values(b"[" + unit * 101 + b"1]", 100)
+
+
+@pytest.mark.parametrize("text", [",[{" * 100, '\\",' * 100, "\\\\" + "," * 200])
+def test_commas_in_text_are_no_values(text: str) -> None:
+    body = f'["{text}", 1]'.encode()
+    assert json.loads(body)[1] == 1
+    jsontext._check_values(body, 100)
+
+
+@given(st.binary(max_size=80) | st.text(st.sampled_from('{}[]":, \n\\u1eNa-'), max_size=80).map(str.encode))
+def test_any_bytes_are_elements_or_no_list(body: bytes) -> None:
+    for text in (body, b"[" + body + b"]"):
+        with contextlib.suppress(errors.Protocol):
+            for element in jsontext.parse_array(text):
+                with contextlib.suppress(errors.Protocol):
+                    dialect.read_object(element)

@@ -132,6 +132,9 @@ async def test_quota_is_told_in_mebibytes_and_may_be_missing() -> None:
         site.mounts = [{"id": "m 1", "spaceTotal": -1, "spaceUsed": "lots"}]
         quota = await host.quota()
         assert (quota.total, quota.used) == (0, 0)
+        site.mounts = [{"id": "m 1", "spaceTotal": 1 << 61, "spaceUsed": 10**400}]
+        quota = await host.quota()
+        assert (quota.total, quota.used) == (0, 0), "more than statfs can say is not told"
         await host.aclose()
 
 
@@ -196,11 +199,29 @@ async def test_put_answered_by_a_list_of_names() -> None:
 
 async def test_put_is_sent_again_from_its_beginning() -> None:
     replies = one_after_the_other(Reply(503), CUT, json_reply(file_record()))
-    async with scripted(Koofr(put=replies)) as server:
+    async with scripted(Koofr(put=replies, info=MISSING)) as server:
         host = opened(server, RetryPolicy())
         assert (await put(host)).md5 == MD5
         await host.aclose()
-    assert len({request.body for request in server.requests[-3:]}) == 1
+    assert len({request.body for request in server.requests if request.path.endswith("/put")}) == 1
+    assert actions(server) == ["put", "info", "put", "info", "put"]
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (json_reply(file_record()), ["put", "info"]),
+        (json_reply(file_record(b"9876543210")), ["put", "info", "put"]),
+        (json_reply(file_record(hash=None)), ["put", "info", "put"]),
+        (Reply(405), ["put", "info", "put"]),
+    ],
+)
+async def test_a_put_whose_answer_was_lost_is_not_sent_again_where_it_arrived(info: Reply, expected: list[str]) -> None:
+    async with scripted(Koofr(put=one_after_the_other(CUT, json_reply(file_record())), info=info)) as server:
+        host = opened(server, RetryPolicy())
+        assert (await put(host)).md5 == MD5
+        await host.aclose()
+    assert actions(server) == expected
 
 
 @pytest.mark.parametrize("status", [400, 409])
@@ -247,7 +268,7 @@ async def test_put_refused_before_it_was_sent_to_its_end() -> None:
         nursery.start_soon(trio.serve_listeners, serve, listeners)
         url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         host = KoofrHost(account(), base_url=url, surroundings=Surroundings(retry=NO_RETRY))
-        host._seen_folders.add("/d")
+        host._saw("/d")
         # How far the refusal gets past the unsent bytes is the kernel's choice: it may be a reset connection.
         with pytest.raises((errors.StorageFull, errors.Unreachable)):
             await put(host, content=bytes(30_000_000))
@@ -384,10 +405,21 @@ async def test_a_folder_copy_whose_answer_was_lost(second: bytes, fine: bool) ->
         host = opened(server, RetryPolicy())
         if fine:
             await host.copy("a", "b")
-        else:
-            with pytest.raises(errors.RemoteExists):
+        else:  # half of it, or somebody else's: who knows what was there is asked
+            with pytest.raises(errors.Corrupt):
                 await host.copy("a", "b")
         await host.aclose()
+
+
+@pytest.mark.parametrize("status", [405, 501])
+async def test_a_host_that_cannot_copy_is_asked_once(status: int) -> None:
+    async with scripted(Koofr(copy=Reply(status))) as server:
+        host = opened(server)
+        for _ in range(2):
+            with pytest.raises(errors.Unsupported):
+                await host.copy("a/f", "b/f")
+        await host.aclose()
+    assert len(server.seen("/api/v2/mounts/m%201/files/copy")) == 1
 
 
 async def test_a_target_that_was_there_before_is_no_lost_answer() -> None:
@@ -396,6 +428,33 @@ async def test_a_target_that_was_there_before_is_no_lost_answer() -> None:
         with pytest.raises(errors.RemoteExists):
             await host.copy("a/f", "b/f")
         await host.aclose()
+
+
+async def test_small_files_at_once_into_one_new_folder_make_it_once() -> None:
+    """Each finds it missing, one makes it, and the others see that when it is their turn."""
+    there: set[str] = set()
+
+    def stored(request: Request) -> Reply:
+        return json_reply(file_record()) if request.query["path"] in there else MISSING
+
+    def made(request: Request) -> Reply:
+        folder = f"{request.query['path'].rstrip('/')}/{request.json['name']}"
+        if folder.rpartition("/")[0] not in {"", *there}:
+            return MISSING
+        assert folder not in there, f"{folder} is made twice"
+        there.add(folder)
+        return json_reply(folder_record(request.json["name"]), 201)
+
+    async with scripted(Koofr(put=stored, folder=made)) as server:
+        host = opened(server)
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(put, host, "id/stamp/f")
+        await put(host, "id/stamp/f")
+        there.clear()  # by somebody else
+        await put(host, "id/stamp/f")
+        await host.aclose()
+    assert actions(server)[-5:] == ["put", "folder", "folder", "folder", "put"]
 
 
 async def test_a_copy_into_a_known_folder_is_one_request() -> None:
@@ -429,3 +488,19 @@ def test_what_is_no_host() -> None:
     with pytest.raises(errors.ConfigError):
         open_storage(StorageAccount("Digi", {"root_folder": "a/../../b"}), {})
     open_storage(StorageAccount("Digi", {"base_url": "http://own.example"}), {}, insecure=True)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8080", "https://localhost", "http://[::1]:1/x", "https://a.localhost"]
+)
+def test_a_server_elsewhere_names_no_storage_on_this_machine(address: str) -> None:
+    """It would have requests sent to whatever program listens here."""
+    account = StorageAccount("Digi", {"email": "e", "password": "p", "base_url": address})
+    with pytest.raises(errors.ConfigError, match="--storage-url"):
+        open_storage(account, {}, here=False)
+    for opened_host in (
+        open_storage(account, {}, here=True),
+        open_storage(account, {"Digi": address}, here=False),
+        open_storage(account, {"Digi": "https://own.example"}, here=False),
+    ):
+        assert repr(opened_host).startswith("<KoofrHost")

@@ -55,7 +55,8 @@ async def test_a_recursive_listing() -> None:
     [
         (Reply(200, b""), errors.Protocol),
         (Reply(200, b"\n\n"), errors.Protocol),
-        (Reply(200, b"<html>"), errors.Protocol),
+        (Reply(200, b"<html>"), errors.Unreachable),
+        (lines(entry("/f", file_record()), entry("/f", file_record(size=1))), errors.ServerFault),
         (lines([]), errors.Protocol),
         (lines(entry("/", folder_record()), {"type": "link"}), errors.Protocol),
         (lines(entry("/", folder_record()), {"type": "file", "file": file_record()}), errors.Protocol),
@@ -261,3 +262,76 @@ async def test_nothing_is_asked_for_by_no_range() -> None:
         assert await get(host, 5, 0) == b""
         await host.aclose()
     assert actions(server) == ["info"]
+
+
+async def test_a_flood_of_hostile_paths_is_no_flood_of_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    body = lines(entry("/", folder_record()), *(entry(f"/../{n}", file_record()) for n in range(5000))).body
+    assert koofr_api.read_listrecursive(body) == {}
+    assert len(caplog.records) < 30
+    assert "4980 more" in caplog.text
+
+
+def test_names_without_end_make_no_endless_paths() -> None:
+    """Each file's path would repeat the long name of the folder that it is in."""
+    name = "x" * 1_000_000
+    files = [file_record(name=str(number)) for number in range(20_000)]
+    tree = folder_record(children=[folder_record(name, children=files), file_record(name="fine")])
+    assert set(koofr_api.read_tree(tree)) == {"fine"}
+
+
+def oldest(listing: Reply) -> Koofr:
+    """A host that lists folder by folder only."""
+    return Koofr(listrecursive=Reply(404), tree=Reply(404), info=json_reply(folder_record()), list=listing)
+
+
+async def test_folders_without_end_are_given_up() -> None:
+    """A host that makes up a folder in every folder is asked as long as a path can be, and no more."""
+    more = json_reply({"files": [folder_record("a" * 200), file_record(name="f")]})
+    async with scripted(oldest(more)) as server:
+        host = opened(server)
+        found = await host.list_tree("d")
+        await host.aclose()
+    assert len(found) < 100
+
+
+async def test_too_many_files_in_folders_are_given_up() -> None:
+    many = json_reply({"files": [file_record(name=f"{number}") for number in range(250_001)]})
+    async with scripted(oldest(many)) as server:
+        host = opened(server)
+        with pytest.raises(errors.Protocol, match="more than 250000"):
+            await host.list_tree("d")
+        await host.aclose()
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=5), st.floats(), st.lists(st.none(), max_size=1),
+    st.integers(-1, 1 << 70), st.sampled_from([-1, 1 << 62, (1 << 62) - 1, 1 << 63, 1 << 43, 10**5000, float("nan")]),
+)  # fmt: skip
+
+
+TYPES = st.sampled_from(["file", "dir", "x", None, ["file"]])
+MEMBERS = dict.fromkeys(("size", "hash", "modified", "name", "children"), ODD)
+
+
+@given(st.fixed_dictionaries({"type": TYPES}, optional=MEMBERS) | ODD)
+def test_any_record_is_within_what_systems_hold_or_refused(raw: object) -> None:
+    try:
+        fact = koofr_api.read_record(raw).fact
+    except errors.Protocol:
+        return
+    assert 0 <= fact.size < 1 << 62
+    assert 0 <= fact.mtime_ns < 1 << 63
+    assert fact.md5 == "" or len(fact.md5) == 32
+
+
+def test_names_of_folders_that_do_harm_are_left_out() -> None:
+    names = ["b", "a", "..", ".", "x/y", "\x07", "\\", "ü"]
+    children = [{"name": name, "type": "dir"} for name in names] + [{"name": "f", "type": "file", "size": 1}]
+    assert koofr_api.read_folders({"files": children}) == ("a", "b", "ü")
+
+
+@pytest.mark.parametrize("raw", [None, [], {}, {"files": {}}, {"files": [5]}, {"files": [{"type": "dir"}]},
+                                 {"files": [{"name": "a", "type": "?"}]}])  # fmt: skip
+def test_a_folders_listing_that_is_none_is_refused(raw: object) -> None:
+    with pytest.raises(errors.Protocol):
+        koofr_api.read_folders(raw)

@@ -15,6 +15,7 @@ from oaiofs.core import dialect, stamps
 from oaiofs.core.model import OaioId, Outgoing, RemoteObject, Right
 from oaiofs.remote.http import Surroundings
 from oaiofs.remote.oaio import HttpOaioServer
+from oaiofs.remote.reading import read_listing
 from oaiofs.remote.retry import NO_RETRY, RetryPolicy
 from tests.remote.scripted import Reply, Request, ScriptedServer, json_reply, scripted
 from tests.remote.worlds import next_version, outgoing
@@ -33,6 +34,7 @@ class Django:
 
     def __init__(self, **endpoints: Callable[[Request], Reply]) -> None:
         self.endpoints = endpoints
+        self.posts = {"login", "logout", "register", "upload", "delete", "subscribe"}
         self.token = 0
         self.session = 0
         self.logins = 0
@@ -44,7 +46,7 @@ class Django:
 
     def __call__(self, request: Request) -> Reply:
         name = request.path.removeprefix("/api/").split("/")[0]
-        if request.method == "GET" and name in ("login", "logout", "register", "upload", "delete", "subscribe"):
+        if request.method == "GET" and name in self.posts:
             self.token += 1
             return json_reply({}, Set_Cookie=f"csrftoken=token{self.token}; Path=/")
         if request.method == "POST" and not self._token_is_right(request):
@@ -55,7 +57,7 @@ class Django:
             return json_reply({})
         if f"sessionid=session{self.session}" not in request.headers.get("cookie", ""):
             return Reply(self.over, self.over_text.encode())
-        return self.endpoints[name](request)
+        return self.endpoints[name](request) if name in self.endpoints else Reply(404)
 
     def _token_is_right(self, request: Request) -> bool:
         cookie = request.headers.get("cookie", "")
@@ -270,6 +272,14 @@ async def test_a_wrong_password_is_tried_once_for_all_that_wait() -> None:
         await oaio.aclose()
 
 
+async def test_a_server_without_a_login_is_not_taken_for_one_that_misses_an_object() -> None:
+    async with scripted(lambda _: Reply(404)) as server:
+        oaio = client(server)
+        with pytest.raises(errors.Protocol, match="is it an oaio server"):
+            await oaio.delete(OaioId("id"))
+        await oaio.aclose()
+
+
 async def test_a_wrong_password_is_named_but_not_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     site = Django(oaio_stampz=listed())
@@ -346,7 +356,7 @@ async def test_of_an_object_listed_twice_the_newest_counts() -> None:
     assert len(listing.skipped) == 1
 
 
-@pytest.mark.parametrize("reply", [json_reply({}), json_reply(None), Reply(200, b"<html></html>"), Reply(200, b"[")])
+@pytest.mark.parametrize("reply", [json_reply({}), json_reply(None), Reply(200, b""), Reply(200, b"[")])
 async def test_what_is_no_list(reply: Reply) -> None:
     async with scripted(Django(oaio_stampz=lambda _: reply)) as server:
         oaio = client(server)
@@ -425,7 +435,10 @@ async def test_an_upload_names_its_base() -> None:
 async def test_an_upload_that_conflicts() -> None:
     version = next_version(outgoing({"x": 1}), {"x": 2})
     theirs = wire(version, client_values={"x": 3})
-    for content in ({"error": "moved", "current": theirs}, {"error": "moved"}, {"current": "?"}, [], "<html>"):
+    contents: list[object] = [
+        {"error": "moved", "current": theirs}, {"error": "moved"}, {"current": "?"}, [], "<html>",
+    ]  # fmt: skip
+    for content in contents:
         result, _ = await upload(json_reply(content, 409), version)
         assert isinstance(result, errors.Conflict)
 
@@ -442,7 +455,54 @@ async def test_delete_of_what_is_gone_succeeds() -> None:
         oaio = client(server)
         await oaio.delete(OaioId("a/b?c"))
         await oaio.aclose()
-    assert server.seen("/api/delete/")[-1].json == {"oaio_id": "a/b?c"}
+    first, look = server.seen("/api/delete/")[-2:]
+    assert first.json == {"oaio_id": "a/b?c"}
+    assert look.method == "GET", "whether there is such an address at all"
+
+
+async def test_a_server_with_the_newer_addresses_is_asked_there() -> None:
+    """Its 404 at the classic one is not taken for an object that is gone."""
+    new = outgoing({"x": 1})
+    version = next_version(new, {"x": 2})
+
+    def stored(request: Request) -> Reply:
+        return json_reply(request.json if request.body else {})
+
+    newer = Django(registerA=stored, uploadA=stored, deleteA=stored, oaio_stampz=listed())
+    newer.posts = {"login", "logout", "registerA", "uploadA", "deleteA"}
+    async with scripted(newer) as server:
+        oaio = client(server)
+        await oaio.delete(new.oaio_id)
+        assert (await oaio.register(new)).stamp == new.stamp
+        assert (await oaio.upload(version)).stamp == version.stamp
+        await oaio.aclose()
+    posts = [request.path for request in server.requests if request.method == "POST" and "log" not in request.path]
+    assert posts == ["/api/delete/", "/api/deleteA/", "/api/registerA/", "/api/uploadA/"]
+
+
+async def test_a_server_without_any_such_address_is_asked_once() -> None:
+    neither = Django()
+    neither.posts = {"login", "logout"}
+    async with scripted(neither) as server:
+        oaio = client(server)
+        for _ in range(2):
+            with pytest.raises(errors.RemoteNotFound):
+                await oaio.upload(next_version(outgoing({"x": 1}), {"x": 2}))
+        await oaio.aclose()
+    looks = [request.path for request in server.requests if request.method == "GET" and "upload" in request.path]
+    assert looks == ["/api/upload/", "/api/uploadA/"]
+
+
+@pytest.mark.parametrize(("right", "spelled"), [("C", "U"), ("CaR", "UaR")])
+async def test_rights_are_written_as_the_server_spells_them(right: str, spelled: str) -> None:
+    new = outgoing({"x": 1})
+    handler = Django(oaio_stampz=listed(wire(new, csh_access_right=right)), subscribe=lambda _: json_reply({"Pid": 1}))
+    async with scripted(handler) as server:
+        oaio = client(server)
+        await oaio.list_objects()
+        await oaio.subscribe(new.oaio_id, "bob", Right.UPDATE)
+        await oaio.aclose()
+    assert server.seen("/api/subscribe/")[-1].json["access_right"] == spelled
 
 
 async def test_subscribers_that_make_no_sense_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -472,7 +532,7 @@ async def test_a_storage_account_is_asked_for_with_its_address() -> None:
     assert account.arguments == {name: text for name, text in arguments.items() if text is not None}
     assert "stor4ge" not in repr(account)
     (request,) = server.seen("/api/csh_args/Digi")
-    assert request.headers["x-oaio-features"] == "base-url"
+    assert "base-url" in request.headers["x-oaio-features"]
 
 
 @pytest.mark.parametrize(
@@ -506,3 +566,93 @@ async def test_passwords_do_not_leave_for_another_host() -> None:
                 await oaio.login()
             await oaio.aclose()
     assert other.requests == []
+
+
+def test_a_flood_of_bad_objects_is_told_briefly() -> None:
+    good = wire(outgoing({"x": 1}))
+    listing = read_listing([*[1] * 100_000, good])
+    assert len(listing.objects) == 1
+    assert len(listing.skipped) == 1001
+    assert listing.skipped[-1].what == "99000 more objects of the server's list"
+
+
+# ---------------------------------------------------------------------------------------- listings that are held
+
+
+def holding(hold: str, replies: list[Reply]) -> Callable[[Request], Reply]:
+    """A listing that says X-OAIO-hold, and what is answered to requests to wait."""
+
+    def listing(request: Request) -> Reply:
+        if "prefer" in request.headers:
+            return replies.pop(0)
+        return json_reply([], ETag='"v1"', X_OAIO_hold=hold)
+
+    return listing
+
+
+@pytest.mark.parametrize("hold", ["", "no", "nan", "inf", "-5", "0", "1e99"])
+async def test_who_does_not_say_that_it_holds_is_not_asked_to(hold: str) -> None:
+    async with scripted(Django(oaio_stampz=holding(hold, []))) as server:
+        oaio = client(server)
+        seen = await oaio.list_objects()
+        assert oaio.longest_hold == 0.0
+        assert await oaio.next_listing(seen, 50) == seen
+        await oaio.aclose()
+
+
+@pytest.mark.parametrize(("wait", "asked"), [(50.0, "wait=20"), (5.0, "wait=5")])
+async def test_a_server_is_asked_to_hold_for_as_long_as_both_like(wait: float, asked: str) -> None:
+    async with scripted(Django(oaio_stampz=holding("20.5", [Reply(304)]))) as server:
+        oaio = client(server)
+        seen = await oaio.list_objects()
+        assert await oaio.next_listing(seen, wait) is seen
+        request = server.requests[-1]
+        assert (request.headers["prefer"], request.headers["if-none-match"]) == (asked, '"v1"')
+        await oaio.aclose()
+
+
+@pytest.mark.parametrize("reply", [CUT, Reply(504), Reply(502), Reply(503)])
+async def test_a_hold_that_is_cut_is_not_tried_again(reply: Reply) -> None:
+    site = Django(oaio_stampz=holding("50", [reply, Reply(304)]))
+    async with scripted(site) as server:
+        oaio = client(server, retry=RetryPolicy())
+        seen = await oaio.list_objects()
+        before = len(server.requests)
+        with pytest.raises(errors.RemoteError):
+            await oaio.next_listing(seen, 50)
+        assert len(server.requests) == before + 1
+        assert await oaio.next_listing(seen, 50) is seen
+        await oaio.aclose()
+
+
+async def test_the_end_of_a_session_in_a_hold_is_no_failure() -> None:
+    site = Django(oaio_stampz=holding("50", [Reply(401), Reply(304)]))
+    async with scripted(site) as server:
+        oaio = client(server)
+        seen = await oaio.list_objects()
+        assert await oaio.next_listing(seen, 50) is seen
+        await oaio.aclose()
+    assert site.logins == 2
+
+
+async def test_a_server_that_keeps_no_log_is_not_asked_for_it() -> None:
+    async with scripted(Django(current_stamp=lambda _: json_reply({}))) as server:
+        oaio = client(server)
+        for _ in range(2):
+            with pytest.raises(errors.Unsupported):
+                await oaio.announced_versions(OaioId("x"))
+        await oaio.aclose()
+    assert server.seen("/api/oaio_log/x") == []
+    assert len(server.seen("/api/current_stamp/")) == 1
+
+
+async def test_malformed_versions_of_a_log_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    good = outgoing({"k": 1}, "a")
+    planted = [wire(good), {"oaio_id": good.oaio_id}, wire(outgoing({})), 5, wire(good, client_values={"old": 1})]
+    reply = json_reply(planted, X_OAIO_features="other, log")
+    async with scripted(Django(current_stamp=lambda _: reply, oaio_log=lambda _: reply)) as server:
+        oaio = client(server)
+        told = await oaio.announced_versions(good.oaio_id)
+        await oaio.aclose()
+    assert [(one.stamp, one.values, one.file_paths) for one in told] == [(good.stamp, {"k": 1}, ("a",))]
+    assert "2 logged versions" in caplog.text

@@ -1,4 +1,7 @@
-"""What every ``StorageHost`` must do: one suite for the twin and for Koofr's interface on the real self-hosted host."""
+"""What every ``StorageHost`` must do: one suite for the twin and for Koofr's interface on the real self-hosted host.
+
+Both as they are, and counted and limited on the way.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,20 @@ import trio
 from oaiofs import errors
 from oaiofs.core.model import FileFact
 from oaiofs.remote.contract import StorageHost
-from tests.remote.worlds import World, read_all, source_of
+from tests.remote.worlds import Metered, World, read_all, source_of
 
 MTIME_NS = 1_700_000_000_123_456_789
 MTIME_MS_NS = 1_700_000_000_123_000_000
+
+
+@pytest.fixture(params=["plain", "metered"], name="world")
+async def plain_or_metered(request: pytest.FixtureRequest, world: World) -> AsyncIterator[World]:
+    if request.param == "plain":
+        yield world
+        return
+    made = Metered(world)
+    yield made
+    await made.aclose()
 
 
 def md5(content: bytes) -> str:
@@ -133,6 +146,16 @@ async def test_get_of_a_part(world: World, start: int, length: int | None) -> No
     await put(host, "f", content)
     expected = content[start:] if length is None else content[start : start + length]
     assert await get(host, "f", start, length) == expected
+
+
+@pytest.mark.parametrize(("start", "length", "told"), [(0, None, 10), (3, None, 7), (3, 4, 4), (8, 9, 2), (4, 0, 0)])
+async def test_get_tells_how_much_comes(world: World, start: int, length: int | None, told: int) -> None:
+    host = await world.storage()
+    await put(host, "f", b"0123456789")
+    async with host.get("f", start, length) as chunks:
+        assert chunks.length == told
+        assert len(await read_all(chunks)) == told
+        assert chunks.length == told, "of all, not of the rest"
 
 
 async def test_get_of_parts_that_are_not_there(world: World) -> None:
@@ -277,3 +300,18 @@ async def test_a_cancelled_call_leaves_the_host_usable(world: World) -> None:
     assert scope.cancelled_caught
     assert await get(host, "f") == b"1"
     await put(host, "f", b"3")
+
+
+async def test_folders_are_listed_by_name_alone(world: World) -> None:
+    host = await world.storage()
+    for path in ("id/20260101000000000001/a/b", "id/20260101000000000002/c", "id/Größe (1)/d", "id/file", "idx/e/f"):
+        await put(host, path, b"1")
+    assert await host.list_folders("id") == ("20260101000000000001", "20260101000000000002", "Größe (1)")
+    assert await host.list_folders("id/20260101000000000001") == ("a",)
+    assert await host.list_folders("id/20260101000000000002") == ()
+    assert await host.list_folders("") == ("id", "idx")
+    for missing in ("missing", "id/missing"):
+        with pytest.raises(errors.RemoteNotFound):
+            await host.list_folders(missing)
+    with pytest.raises(errors.InvalidName):
+        await host.list_folders("id/../idx")

@@ -16,6 +16,8 @@ from oaiofs.remote.http import Surroundings
 from oaiofs.remote.memory import Cloud
 from oaiofs.remote.oaio import HttpOaioServer
 from oaiofs.remote.retry import NO_RETRY
+from oaiofs.transfer.metered import MeteredHost
+from oaiofs.transfer.traffic import Limit, Traffic
 from tests.serverkit import ServerKit
 
 #: One failure is one failure: what retries do is tested where their time is made up.
@@ -34,17 +36,21 @@ _counter = itertools.count(1)
 
 
 class World(Protocol):
-    """What a contract suite needs of the outside."""
+    """What a contract suite needs of the outside.
+
+    ``storage`` is new, empty and all of one test, ``storage_of`` the shared one by a user's own login.
+    """
 
     def add_user(self, *, superuser: bool = False) -> Account: ...
     def session(self, account: Account, *, acting_for: str | None = None) -> OaioServer: ...
     async def storage(self) -> StorageHost: ...
+    async def storage_of(self, account: Account) -> StorageHost: ...
     async def aclose(self) -> None: ...
 
 
 class MemoryWorld:
     def __init__(self) -> None:
-        self.cloud = Cloud()
+        self.cloud = Cloud(holds=50.0)
         self.cloud.add_storage("Digi", total=1 << 40)
         self._numbers = itertools.count(1)
 
@@ -58,6 +64,9 @@ class MemoryWorld:
 
     async def storage(self) -> StorageHost:
         return self.cloud.storage("Digi", root_folder="test")
+
+    async def storage_of(self, account: Account) -> StorageHost:
+        return self.cloud.storage("Digi", root_folder="test", user=account.name)
 
     async def aclose(self) -> None:
         pass
@@ -96,9 +105,39 @@ class HttpWorld:
         self._opened.append(host)
         return host
 
+    async def storage_of(self, account: Account) -> StorageHost:
+        host = open_storage(await self.session(account).storage_account("Digi"), {}, surroundings=ONCE)
+        self._opened.append(host)
+        return host
+
     async def aclose(self) -> None:
         for opened in self._opened:
             await opened.aclose()
+
+
+class Metered:
+    """*world* whose storage hosts are counted and limited, far above what a test needs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.traffic = Traffic(Limit(200_000_000), Limit(200_000_000))
+
+    def add_user(self, *, superuser: bool = False) -> Account:
+        return self._world.add_user(superuser=superuser)
+
+    def session(self, account: Account, *, acting_for: str | None = None) -> OaioServer:
+        return self._world.session(account, acting_for=acting_for)
+
+    async def storage(self) -> StorageHost:
+        return MeteredHost(await self._world.storage(), "Digi", self.traffic)
+
+    async def storage_of(self, account: Account) -> StorageHost:
+        return MeteredHost(await self._world.storage_of(account), "Digi", self.traffic)
+
+    async def aclose(self) -> None:
+        await self._world.aclose()
+        assert (self.traffic.shown(), self.traffic.to_go()) == ([], 0), "a transfer goes on for ever"
+        assert self.traffic.moved >= 0
 
 
 _START = datetime(2026, 5, 1, tzinfo=UTC)
