@@ -10,18 +10,16 @@ Must not know how versions travel, nor decide: ``core.plan`` and ``core.merge`` 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..core import lineage, merge, names, plan
 from ..core.model import FileFact, FileSet, OaioId, RemoteObject, Stamp, Version
-from . import objects, records
-from .records import ConflictRecord, Kind, Node, ObjectRecord
+from . import agree, conflicts, found, objects, records, texts, trash, tree, xattrs
+from .records import Kind, Node, ObjectRecord
 from .store import ROOT_INO, Store
 from .tree import note
-from .workdir import DETACHED, TRASH
-
-_NO_PRIOR: dict[str, Version | Stamp | None] = {"prior": None, "prior_until": None}
+from .workdir import DETACHED, TRASH, md5_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,62 +31,84 @@ class Applied:
 
 
 def remote_version(
-    store: Store, key: int, remote: RemoteObject, files: FileSet, local: FileSet, device_id: str
+    store: Store,
+    key: int,
+    remote: RemoteObject,
+    files: FileSet,
+    local: FileSet,
+    device_id: str,
+    *,
+    ancestor: Version | None = None,
+    merged_texts: Mapping[str, texts.MergedText] | None = None,
 ) -> Applied:
     """Merge the version *remote*, whose files are *files*, into what is here, and make it the base.
 
-    *local* is what this device has, hashed; nothing may have changed since. Whatever differs from the new base
-    afterwards leaves the object dirty.
+    *local* is what this device has, hashed; nothing may have changed since. *merged_texts* are by path; one that is
+    not true any more is left out. Whatever differs from the new base afterwards leaves the object dirty. *ancestor* is
+    what the two sides have in common where that is known and not the last agreed version (``Versions.ancestor``).
     """
     record = store.record(key)
-    base = merge_base(store, record, remote, files)
+    base = ancestor or agree.merge_base(store, record, remote, files)
     with store.state.transaction():
-        work = _Application(store, record, remote, device_id)
+        work = Application(store, record, remote, device_id)
+        work.base = base
+        work.texts = texts.still_true(store, merged_texts or {}, work.nodes, base.files, files)
         work.rename_sidecar(files)
-        actions = plan.plan_files(base.files, local, files, rename=work.rename)
+        work.keep_origins(files)
+        contents = {path: text.fact for path, text in work.texts.items()}
+        actions = plan.plan_files(base.files, local, files, rename=work.rename, merged=contents)
+        work.drop([action.path for action in actions if action.verb is plan.FileVerb.DROP])
         for action in actions:
             work.run(action, files)
         work.remove_emptied()
         work.rename_sidecar(files)
         merged = merge.merge_values(base.values, record.values, remote.values)
-        objects.note_conflicts(store, record, merged.conflicts, remote.stamp)
-        unpushed = any(map(work.is_unpushed, actions)) or not merge.same(merged.values, remote.values)
-        records.set_base_files(store.db, key, files)
-        _take_over(store, record, remote, dict(merged.values), unpushed=unpushed)
+        conflicts.values_came(store, key, merged.values, merged.conflicts, remote.stamp)
+        conflicts.forget_lost_copies(store, key)
+        new_files = any(work.is_unpushed(action, files) for action in actions)
+        unpushed = new_files or not merge.same(merged.values, remote.values)
+        restored = None
+        if unpushed and ancestor is not None and record.base_stamp not in remote.lineage:
+            restored = lineage.restored(ancestor, agree.agreed(store, record), remote.values, files)
+        agree.keep_ancestor(store, record)
+        known = base.files if ancestor is None and base.stamp == record.base_stamp else None
+        records.set_base_files(store.db, key, files, known)
+        _take_over(store, record, remote, dict(merged.values), unpushed=unpushed, restored=restored)
+        if unpushed and base is record.prior:  # what it took back is restored, once: who takes it back again means it
+            store.update_object(key, prior_until=remote.stamp)
         work.rename_object(files)
         if objects.refresh_sidecar(store, key):
             work.changed.add((record.ino, store.heads[key].sidecar))
-    work.finish()
+        work.note_folders()
+    work.changed |= objects.run_intents(store)
     return Applied(frozenset(work.changed), work.conflicts + len(merged.conflicts))
 
 
-def merge_base(store: Store, record: ObjectRecord, remote: RemoteObject, files: FileSet) -> Version:
-    """What this device and *remote* have in common: the agreed version, or where that is not sure the one before."""
-    agreed = Version(record.base_stamp or Stamp(""), record.base_values, store.base_files(record.key))
-    prior = record.prior
-    if prior is None or not lineage.may_be_blind(record.base_stamp, remote.stamp):
-        return agreed
-    return agreed if lineage.has_seen(prior, agreed, remote.values, files) else prior
-
-
 def _take_over(
-    store: Store, record: ObjectRecord, remote: RemoteObject, values: dict[str, object], *, unpushed: bool
+    store: Store,
+    record: ObjectRecord,
+    remote: RemoteObject,
+    values: dict[str, object],
+    *,
+    unpushed: bool,
+    restored: Version | None,
 ) -> None:
     seq = record.local_seq + 1 if unpushed else record.local_seq
     store.update_object(
         record.key, oaio_id=remote.oaio_id, values=values, base_values=dict(remote.values), base_stamp=remote.stamp,
         right=remote.right, csh_id=remote.csh_id, username=remote.username, device_id=remote.device_id,
-        app_id=remote.app_id, dialect=remote.dialect, **_NO_PRIOR, pending=None, local_seq=seq,
-        settled_seq=record.local_seq, orphan=0,
+        app_id=remote.app_id, dialect=remote.dialect, **agree.NO_PRIOR, pending=None, local_seq=seq,
+        settled_seq=record.local_seq, orphan=0, rebuilt=0, restored=restored,
         pending_since=(record.pending_since or store.wall_clock()) if unpushed else None,
     )  # fmt: skip
+    store.unlabelled.add(record.key)
     if unpushed:
         store.active(record.key)
     else:
         store.settled(record.key)
 
 
-class _Application:
+class Application:
     """One remote version on its way into one object's tree; lives as long as its transaction."""
 
     def __init__(self, store: Store, record: ObjectRecord, remote: RemoteObject, device_id: str) -> None:
@@ -101,12 +121,13 @@ class _Application:
         self.emptied: set[str] = set()
         self.made: list[int] = []
         self.conflicts = 0
+        self.base: Version | None = None
+        self.texts: Mapping[str, texts.MergedText] = {}
 
-    def finish(self) -> None:
-        """After the commit: the working copy follows the rows."""
-        objects.run_intents(self.store)
+    def note_folders(self) -> None:
+        """The last step of the transaction: new folders come after whatever leaves their names."""
         for ino in self.made:
-            os.makedirs(self.store.files.absolute(self.store.folder_path(ino)), mode=0o755, exist_ok=True)
+            objects.make_folder_later(self.store, self.store.folder_path(ino))
 
     def rename(self, path: str, taken: Collection[str]) -> str:
         """The conflict copy's path for the local file or folder *path*."""
@@ -117,20 +138,22 @@ class _Application:
 
     def run(self, action: plan.FileAction, files: FileSet) -> None:
         verb = plan.FileVerb
-        if action.verb is verb.DROP:
-            self.take_away(action.path)
-        elif action.verb is verb.MOVE:
+        if action.verb is verb.MOVE:
             self.take_away(action.target)  # at most an empty folder
             self.move(action.path, action.target)
         elif action.verb is verb.TAKE:
             self.take_away(action.path)
             self.place(action.path, files[action.path])
+        elif action.verb is verb.MERGE:
+            self.replace(action.path, self.texts[action.path])
         elif action.verb is verb.KEEP_BOTH:
             self.move(action.path, action.target)
             self.note_conflict(action)
 
-    def is_unpushed(self, action: plan.FileAction) -> bool:
+    def is_unpushed(self, action: plan.FileAction, files: FileSet) -> bool:
         """Whether the action leaves something that the server is to learn of; of editors' own files it never does."""
+        if action.verb is plan.FileVerb.MERGE:
+            return not self.texts[action.path].fact.same_content(files[action.path])
         if action.verb not in (plan.FileVerb.KEEP, plan.FileVerb.KEEP_BOTH):
             return False
         return not self.store.is_local_only(self.record.key, action.target or action.path)
@@ -154,6 +177,19 @@ class _Application:
                 objects.move_later(store, source, "", inode)
             store.delete_node(node.ino)
         self.freed(path, node)
+
+    def drop(self, paths: Collection[str], why: str = "removed elsewhere") -> None:
+        """Take away what the version removes: to the trash, as one entry, where nobody may still write into it."""
+        nodes = {path: self.nodes[path] for path in paths if path in self.nodes}
+        kept = {p: node for p, node in nodes.items() if node.kind is Kind.FILE and not self.store.writers[node.ino]}
+        if kept:
+            trash.keep_files(self.store, self.record, self.remote, kept, why)
+        for path, node in nodes.items():
+            if path in kept:
+                self.store.delete_node(node.ino)
+                self.freed(path, node)
+            else:
+                self.take_away(path)
 
     def freed(self, path: str, node: Node) -> None:
         del self.nodes[path]
@@ -187,16 +223,27 @@ class _Application:
             if not records.has_children(self.store.db, node.ino):
                 self.remove_folder(path, node)
 
-    def place(self, path: str, fact: FileFact) -> None:
-        """A placeholder for a file of the remote version."""
+    def place(self, path: str, fact: FileFact, *, mode: int = 0o644, local: bool = False) -> Node:
+        """A file with a new inode; not *local*: a placeholder for a file of the remote version."""
         parent, name = self.folder_for(path)
         node = Node(
-            ino=self.store.new_ino(), object=self.record.key, parent=parent, name=name, kind=Kind.FILE, mode=0o644,
-            local=False, dirty=False, size=fact.size, md5=fact.md5, mtime_ns=fact.mtime_ns,
+            ino=self.store.new_ino(), object=self.record.key, parent=parent, name=name, kind=Kind.FILE, mode=mode,
+            local=local, dirty=False, size=fact.size, md5=fact.md5, mtime_ns=fact.mtime_ns,
         )  # fmt: skip
         self.store.add_node(node)
         self.nodes[path] = node
         self.changed.add((parent, name))
+        return node
+
+    def replace(self, path: str, text: texts.MergedText) -> None:
+        """A file that nobody writes gives its name to what was made of its edit and the other side's."""
+        old = self.nodes[path]
+        place = self.store.work_path(old)
+        self.store.delete_node(old.ino)
+        self.freed(path, old)
+        texts.move_in(self.store, text, self.place(path, text.fact, mode=old.mode, local=True))
+        # Noted after the move, which so renames over it: a power cut never finds the name without a file.
+        objects.move_later(self.store, place, "", self.store.files.inode(place) or 0)
 
     def move(self, path: str, target: str) -> None:
         node = self.nodes[path]
@@ -249,66 +296,18 @@ class _Application:
         self.store.update_object(self.record.key, sidecar=name)
         self.changed |= {(self.record.ino, old), (self.record.ino, name)}
 
+    def keep_origins(self, files: FileSet) -> None:
+        """Note where placeholders that the new version does not have find their bytes: in the version agreed so far."""
+        for path, node in self.nodes.items():
+            if node.kind is not Kind.FILE or node.local or node.origin:
+                continue
+            if node.fact != files.get(path) and not node.fact.same_content(files.get(path)):
+                self.store.update_node(node.ino, origin=tree.origin(self.store, node))
+                self.nodes[path] = self.store.node(node.ino)
+
     def note_conflict(self, action: plan.FileAction) -> None:
         self.conflicts += 1
-        records.add_conflict(
-            self.store.db,
-            ConflictRecord(
-                object=self.record.key, kind="file", path=action.path, copy=action.target, base="", mine="", theirs="",
-                stamp=self.remote.stamp, at=self.store.wall_clock(),
-            ),
-        )  # fmt: skip
-
-
-def settle(
-    store: Store, key: int, seq: int, remote: RemoteObject, version: Version, *, last_writer_wins: bool = False
-) -> None:
-    """The server has *version*, made of the local state numbered *seq*: it is the new base.
-
-    *last_writer_wins*: somebody may replace it who never saw it, so what was agreed before is kept for that merge.
-    """
-    with store.state.transaction():
-        record = store.record(key)
-        store.update_object(key, **(_prior(store, record, version.stamp) if last_writer_wins else _NO_PRIOR))
-        records.set_base_files(store.db, key, version.files)
-        store.update_object(
-            key, oaio_id=remote.oaio_id, base_stamp=remote.stamp, base_values=dict(version.values), pending=None,
-            username=remote.username or record.username, device_id=remote.device_id or record.device_id,
-            app_id=remote.app_id or record.app_id, settled_seq=seq, orphan=0,
-            pending_since=None if record.local_seq == seq else record.pending_since,
-        )  # fmt: skip
-    if record.local_seq == seq:
-        store.settled(key)
-
-
-def _prior(store: Store, record: ObjectRecord, stamp: Stamp) -> dict[str, Version | Stamp | None]:
-    """The version before the one of *stamp*; of several in quick succession the one before them all."""
-    if record.prior is not None and lineage.may_be_blind(record.prior_until, stamp):
-        return {"prior": record.prior, "prior_until": record.prior_until}
-    if record.base_stamp is None:
-        return _NO_PRIOR
-    before = Version(record.base_stamp, record.base_values, store.base_files(record.key))
-    return {"prior": before, "prior_until": stamp}
-
-
-def nothing_to_push(store: Store, key: int, seq: int) -> None:
-    """The local state numbered *seq* turned out to be the agreed one: a touch, or a save of equal bytes."""
-    record = store.record(key)
-    store.update_object(key, settled_seq=seq, pending_since=None if record.local_seq == seq else record.pending_since)
-    if record.local_seq == seq:
-        store.settled(key)
-
-
-def rebase_on_pending(store: Store, key: int, *, last_writer_wins: bool = False) -> None:
-    """The version that was pending is the server's now: only the reply had been lost. See ``settle``."""
-    record = store.record(key)
-    pending = record.pending
-    if pending is None:
-        return
-    with store.state.transaction():
-        store.update_object(key, **(_prior(store, record, pending.stamp) if last_writer_wins else _NO_PRIOR))
-        records.set_base_files(store.db, key, pending.files)
-        store.update_object(key, base_stamp=pending.stamp, base_values=dict(pending.values), pending=None)
+        conflicts.note_copy(self.store, self.record, action.path, action.target, self.remote.stamp, self.base)
 
 
 def hydrated(store: Store, ino: int, staged: str, size: int, md5: str) -> bool:
@@ -316,20 +315,28 @@ def hydrated(store: Store, ino: int, staged: str, size: int, md5: str) -> bool:
     node = store.find_node(ino)
     if node is None or node.local or node.size != size or (node.md5 and node.md5 != md5):
         return False
+    found.set_aside(store, store.work_path(node))
     target = store.absolute(node)
     os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
     source = store.files.absolute(staged)
     os.utime(source, ns=(node.mtime_ns, node.mtime_ns))
     os.chmod(source, node.mode | 0o600)
-    os.rename(source, target)
-    store.update_node(ino, local=1, md5=md5, dirty=0)
+    xattrs.put_on(store, ino, source)
+    with store.files.unnoticed(store.work_path(node)), store.state.transaction():
+        store.rename_file(staged, store.work_path(node))
+        store.update_node(ino, local=1, md5=md5, dirty=0)
     return True
 
 
 def hashed(store: Store, ino: int, writes: int, size: int, md5: str, mtime_ns: int) -> bool:
-    """Note the hash of a local file's bytes, unless they changed since its *writes* were counted."""
+    """Note the hash of a local file's bytes, unless they changed since its *writes* were counted.
+
+    Not of a displaced one: were its edit no longer dirty, nobody would bring it back.
+    """
     node = store.find_node(ino)
-    if node is None or not node.local or store.writes[ino] != writes or ino in store.marked:
+    if node is None or not node.local or node.parent == records.DISPLACED:
+        return False
+    if store.writes[ino] != writes or ino in store.marked:
         return False
     store.update_node(ino, dirty=0, size=size, md5=md5, mtime_ns=mtime_ns)
     return True
@@ -341,27 +348,45 @@ def take_back(store: Store, node: Node, device_id: str) -> tuple[int, str] | Non
     Returns the (parent inode, name) that is new, if any.
     """
     record = store.record(node.object)
-    if not node.dirty or record.removed:
-        if node.dirty:  # written after its object had gone: to the trash with it
-            name = node.name.rpartition("/")[2]
-            store.files.move(store.work_path(node), f"{TRASH}/{record.folder}/{node.ino} {name}")
-        store.files.remove(store.work_path(node))
-        store.delete_node(node.ino)
+    place = store.work_path(node)
+    inode = store.files.inode(place)
+    written = inode is not None and node.dirty and not _is_as_it_was(store, node)
+    if inode is None or not written or record.removed:
+        with store.state.transaction():
+            if inode is not None:
+                name = node.name.rpartition("/")[2]  # written after its object had gone: to the trash with it
+                target = f"{TRASH}/{record.folder}/{node.ino} {name}" if written else ""
+                objects.move_later(store, place, target, inode)
+            store.delete_node(node.ino)
+        objects.run_intents(store)
         return None
     stamp = record.base_stamp or Stamp("")
     with store.state.transaction():
-        work = _Application(store, record, _nobody(record, stamp), device_id)
+        work = Application(store, record, nobody(record, stamp), device_id)
         path = work.rename(node.name, ())
         parent, name = work.folder_for(path)
-        source = store.work_path(node)
-        inode = store.files.inode(source) or 0
-        objects.move_later(store, source, f"{store.folder_path(parent)}/{name}", inode)
+        objects.move_later(store, place, f"{store.folder_path(parent)}/{name}", inode)
         store.update_node(node.ino, parent=parent, name=name)
         work.note_conflict(plan.FileAction(node.name, plan.FileVerb.KEEP_BOTH, path))
         note(store, store.node(node.ino))
-    work.finish()
+        work.note_folders()
+    objects.run_intents(store)
     return parent, name
 
 
-def _nobody(record: ObjectRecord, stamp: Stamp) -> RemoteObject:
+def _is_as_it_was(store: Store, node: Node) -> bool:
+    """Whether a file that was about to be written into holds nothing new: killed in between, or the disk was full.
+
+    Its bytes are read only where size and time say that they are the old ones.
+    """
+    path = store.absolute(node)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return True
+    same = (status.st_size, status.st_mtime_ns) == (node.size, node.mtime_ns)
+    return same and bool(node.md5) and md5_of(path) == node.md5
+
+
+def nobody(record: ObjectRecord, stamp: Stamp) -> RemoteObject:
     return RemoteObject(record.oaio_id or OaioId(record.name), stamp, {}, (), record.right, record.csh_id)

@@ -1,16 +1,20 @@
 """What the mount's users do to the tree below the objects: create, write, rename, remove.
 
-Each function is one whole change: files on the disk first, then the rows, in one transaction. After a crash between
-the two, ``recover`` believes the disk. Must not know rights (``vfs`` checked them) nor the servers.
+Each function is one whole change of files and rows: where one of the two is refused (a full disk), the other is as it
+was before. What is made is made on the disk first, and taken back there when its rows can't be written: after a crash
+between the two, ``recover`` believes the disk. What is removed goes from the rows first, but for files that are kept
+for a moment (``parked``). Renaming does the rows first, with the rename noted as an intent: else a file found under its
+new name would be one more. Must not know rights (``vfs`` checked them) nor the servers.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Collection
 
 from ..errors import DirectoryNotEmpty, Exists, IsADirectory, NotADirectory
-from . import objects, records
+from . import found, objects, parked, pins, records
 from .records import Kind, Node
 from .store import Store
 
@@ -30,14 +34,17 @@ def create_file(store: Store, parent: int, name: str, mode: int) -> tuple[Node, 
     """A new empty file; its node and a descriptor open for reading and writing. Raises Exists."""
     if store.child(parent, name) is not None:
         raise Exists(f"{name} exists already")
-    path = store.files.absolute(f"{store.folder_path(parent)}/{name}")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    place = f"{store.folder_path(parent)}/{name}"
+    found.set_aside(store, place)
+    path = store.files.absolute(place)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if mode & 0o177:
             os.fchmod(descriptor, (mode & 0o777) | 0o600)
         node = _add(store, parent, name, Kind.FILE, mode, dirty=True)
     except BaseException:
         os.close(descriptor)
+        store.files.remove(place)
         raise
     store.marked.add(node.ino)
     return node, descriptor
@@ -47,21 +54,47 @@ def make_folder(store: Store, parent: int, name: str, mode: int) -> Node:
     """A new folder below an object. Raises Exists."""
     if store.child(parent, name) is not None:
         raise Exists(f"{name} exists already")
-    path = store.files.absolute(f"{store.folder_path(parent)}/{name}")
+    place = f"{store.folder_path(parent)}/{name}"
+    path = store.files.absolute(place)
     try:
         os.mkdir(path, 0o700 | (mode & 0o777))
     except FileExistsError:
         if not os.path.isdir(path):
             raise
-    return _add(store, parent, name, Kind.DIRECTORY, mode, dirty=False)
+    return _add_made(store, place, parent, name, Kind.DIRECTORY, mode)
 
 
 def make_link(store: Store, parent: int, name: str, target: str) -> Node:
     """A symbolic link, for editors' locks. Raises Exists."""
     if store.child(parent, name) is not None:
         raise Exists(f"{name} exists already")
-    os.symlink(target, store.files.absolute(f"{store.folder_path(parent)}/{name}"))
-    return _add(store, parent, name, Kind.LINK, 0o777, dirty=False)
+    place = f"{store.folder_path(parent)}/{name}"
+    os.symlink(target, store.files.absolute(place))
+    return _add_made(store, place, parent, name, Kind.LINK, 0o777)
+
+
+def _add_made(store: Store, place: str, parent: int, name: str, kind: Kind, mode: int) -> Node:
+    """The row of what was just made at *place*, which goes again without one."""
+    try:
+        return _add(store, parent, name, kind, mode, dirty=False)
+    except BaseException:
+        store.files.remove(place)
+        raise
+
+
+def folder_for(store: Store, top: int, path: str, taken: Callable[[str, Collection[str]], str]) -> tuple[int, str]:
+    """Inode of the folder that *path* below the directory *top* is to be in, made where missing, and the last name.
+
+    Where a folder's name belongs to something else, *taken* gives another one, from it and all names beside it.
+    """
+    *folders, last = path.split("/")
+    for name in folders:
+        node = store.child(top, name)
+        if node is not None and node.kind is not Kind.DIRECTORY:
+            name = taken(name, {other.name for other in store.children(top)})
+            node = store.child(top, name)
+        top = (node or make_folder(store, top, name, 0o755)).ino
+    return top, last
 
 
 def _add(store: Store, parent: int, name: str, kind: Kind, mode: int, *, dirty: bool) -> Node:
@@ -98,16 +131,44 @@ def mark_written(store: Store, node: Node) -> None:
     store.marked.add(node.ino)
 
 
+def note_mtime(store: Store, ino: int, mtime_ns: int) -> None:
+    """Note the time that was given to a local file; one that is hashed just now had another one."""
+    node = store.find_node(ino)
+    if node is None:
+        return
+    if node.dirty:
+        store.writes[ino] += 1
+        store.active(node.object)
+    else:
+        store.update_node(ino, mtime_ns=mtime_ns)
+
+
 def unlink(store: Store, node: Node) -> None:
     """Remove a file or link; who has it open keeps what they opened."""
     if node.kind is Kind.DIRECTORY:
         raise IsADirectory(f"{node.name} is a folder")
-    path = store.path_in_object(node)
-    if node.local:
-        store.files.remove(store.work_path(node))
+    path, place = store.path_in_object(node), store.work_path(node)
+    keep = not store.writers[node.ino] and (store.is_attached(node, path) or _is_draft(store, node))
     with store.state.transaction():
+        if keep:
+            parked.park(store, node, path, "" if node.local else origin(store, node))
         _gone(store, node, path)
         store.delete_node(node.ino)
+    if node.local and not keep:
+        _remove_from_disk(store, node, lambda: store.files.remove(place))
+
+
+def _remove_from_disk(store: Store, node: Node, remove: Callable[[], None]) -> None:
+    """What has no row any more goes from the disk too; what the disk does not let go keeps its row."""
+    try:
+        remove()
+    except BaseException:
+        store.add_node(node)
+        raise
+
+
+def _is_draft(store: Store, node: Node) -> bool:
+    return store.is_sidecar(node) and store.record(node.object).draft is not None
 
 
 def _gone(store: Store, node: Node, path: str) -> None:
@@ -116,7 +177,6 @@ def _gone(store: Store, node: Node, path: str) -> None:
         store.update_object(node.object, draft=None)
     elif node.kind is Kind.FILE and not store.is_local_only(node.object, path):
         store.name_gone(node.object, path)
-        records.forget_file_conflict(store.db, node.object, path)
         store.touch(node.object)
 
 
@@ -126,9 +186,9 @@ def remove_folder(store: Store, node: Node) -> None:
         raise NotADirectory(f"{node.name} is no folder")
     if records.has_children(store.db, node.ino):
         raise DirectoryNotEmpty(f"{node.name} is not empty")
-    os.rmdir(store.absolute(node))
-    with store.state.transaction():
-        store.delete_node(node.ino)
+    place = store.absolute(node)
+    store.delete_node(node.ino)
+    _remove_from_disk(store, node, lambda: os.rmdir(place))
 
 
 def rename(store: Store, node: Node, parent: int, name: str) -> None:
@@ -143,23 +203,33 @@ def rename(store: Store, node: Node, parent: int, name: str) -> None:
         _check_replaceable(store, node, target)
     old_path, old_key = store.path_in_object(node), node.object
     attached = _attached_below(store, node, old_path)
-    source, destination = store.work_path(node), f"{store.folder_path(parent)}/{name}"
     was_sidecar = store.is_sidecar(node)
     with store.state.transaction():
-        if node.local:
-            os.rename(store.files.absolute(source), store.files.absolute(destination))
-        elif target is not None and target.local:
-            # Nothing to rename onto it: the placeholder has no bytes yet. Removed once this is committed.
-            objects.move_later(store, destination, "", store.files.inode(destination) or 0)
+        _rename_later(store, node, target, f"{store.folder_path(parent)}/{name}")
         if target is not None:
             store.delete_node(target.ino)
         _keep_origins(store, node)
         key = owner_of(store, parent)
+        if not node.local or node.kind is Kind.DIRECTORY:  # labels say where renamed placeholders have their bytes
+            store.unlabelled |= {key, old_key}
         store.update_node(node.ino, parent=parent, name=name, object=key)
+        target_path = join(store, parent, name)
+        pins.renamed(store, (old_key, old_path), (key, target_path), folder=node.kind is Kind.DIRECTORY)
         if key != old_key and node.kind is Kind.DIRECTORY:
             _change_owner(store, node.ino, key)
+        if node.kind is Kind.DIRECTORY:
+            store.fresh.add(node.ino)
         _note_rename(store, node.ino, old_key, attached, was_sidecar=was_sidecar)
     objects.run_intents(store)
+
+
+def _rename_later(store: Store, node: Node, target: Node | None, destination: str) -> None:
+    """The part of a rename that is the disk's: a placeholder has no bytes to rename, but may replace some."""
+    if node.local:
+        source = store.work_path(node)
+        objects.move_later(store, source, destination, store.files.stat(source).st_ino)
+    if target is not None and target.local:
+        objects.move_later(store, destination, "", store.files.inode(destination) or 0)
 
 
 def _check_replaceable(store: Store, node: Node, target: Node) -> None:
@@ -174,10 +244,10 @@ def _check_replaceable(store: Store, node: Node, target: Node) -> None:
 
 def _attached_below(store: Store, node: Node, path: str) -> list[str]:
     """Paths of the attached files that the node is or holds."""
-    if node.kind is Kind.DIRECTORY:
-        prefix = path + "/"
-        return [p for p in store.attached(node.object) if p.startswith(prefix)]
-    return [path] if store.is_attached(node, path) else []
+    if node.kind is not Kind.DIRECTORY:
+        return [path] if store.is_attached(node, path) else []
+    below = ((child, f"{path}/{child.name}") for child in store.children(node.ino))
+    return [attached for child, own in below for attached in _attached_below(store, child, own)]
 
 
 def _keep_origins(store: Store, node: Node) -> None:
@@ -191,10 +261,9 @@ def _keep_origins(store: Store, node: Node) -> None:
 
 def origin(store: Store, node: Node) -> str:
     """Where the storage host has a placeholder's bytes: ``csh_id/oaio_id/stamp/path``."""
-    record = store.record(node.object)
     path = store.path_in_object(node)
-    if not node.origin or node.fact.same_content(store.base_files(node.object).get(path)):
-        return f"{record.csh_id}/{record.oaio_id}/{record.base_stamp}/{path}"
+    if not node.origin or node.fact.same_content(records.base_file(store.db, node.object, path)):
+        return f"{records.base_place(store.db, node.object)}/{path}"  # not by the whole record: asked for each file
     return node.origin
 
 
@@ -210,12 +279,14 @@ def _note_rename(store: Store, ino: int, old_key: int, attached: list[str], *, w
     if was_sidecar:
         store.sidecar_gone[old_key] = store.steady_clock()
         store.update_object(old_key, draft=None)
+        store.update_node(ino, dirty=1)  # nobody has looked at a sidecar's bytes but for its values
+        moved = store.node(ino)
     for path in attached:
         store.name_gone(old_key, path)
-        records.forget_file_conflict(store.db, old_key, path)
     if attached:
         store.touch(old_key)
     if store.is_sidecar(moved):
+        store.update_node(ino, dirty=1)  # its text is still to be judged
         note(store, moved)
     elif moved.kind is Kind.DIRECTORY:
         if attached:

@@ -13,7 +13,9 @@ from oaiofs.cache import apply, objects, records, tree
 from oaiofs.cache.records import Kind, Node
 from oaiofs.cache.recover import recover
 from oaiofs.cache.store import Head, Store
-from oaiofs.core.model import FileFact, OaioId, RemoteObject, Right, Stamp
+from oaiofs.cache.texts import MergedText
+from oaiofs.core.model import FileFact, OaioId, RemoteObject, Right, Stamp, Values
+from tests.devicekit import problems
 
 
 class Root:
@@ -23,6 +25,7 @@ class Root:
         self.path = path
         self.steady = 0.0
         self.wall = 1_780_000_000.0
+        self.wrong_on_purpose = ""  # why the client root is not checked at the end
         self.store = self._open()
 
     def _open(self) -> Store:
@@ -85,7 +88,13 @@ class Root:
         store.settled(head.key)
         return remote
 
-    def pull(self, head: Head, remote: RemoteObject, files: dict[str, FileFact]) -> apply.Applied:
+    def pull(
+        self,
+        head: Head,
+        remote: RemoteObject,
+        files: dict[str, FileFact],
+        merged_texts: dict[str, MergedText] | None = None,
+    ) -> apply.Applied:
         """Take over a remote version, with what is here hashed."""
         self.hash_all(head.key)
         local = {  # editors' own files too, as an arriving one may want their names
@@ -93,10 +102,10 @@ class Root:
             for path, node in self.store.walk(head.key)
             if node.kind is not Kind.DIRECTORY and not self.store.is_sidecar(node)
         }
-        return apply.remote_version(self.store, head.key, remote, files, local, "one")
+        return apply.remote_version(self.store, head.key, remote, files, local, "one", merged_texts=merged_texts)
 
 
-def remote_object(values: dict[str, object], files: dict[str, FileFact], stamp: str) -> RemoteObject:
+def remote_object(values: Values, files: dict[str, FileFact], stamp: str) -> RemoteObject:
     return RemoteObject(OaioId("oaio Notes"), Stamp(stamp), values, tuple(files), Right.CREATE, "Digi", "alice", "two")
 
 
@@ -114,10 +123,25 @@ def make_root(tmp_path: Path) -> Iterator[Callable[[str], Root]]:
         return made[-1]
 
     yield make
-    for root in made:
-        root.store.close(clean=True)
+    try:
+        for root in made:
+            assert root.wrong_on_purpose or problems(root.store) == []
+    finally:
+        for root in made:
+            root.store.close(clean=True)
 
 
 @pytest.fixture
 def root(make_root: Callable[[str], Root]) -> Root:
     return make_root("root")
+
+
+@pytest.fixture
+def head(root: Root) -> Head:
+    """An object with two agreed files, one of them in a folder."""
+    made = root.object()
+    root.file(made.ino, "a.txt", b"first")
+    folder = tree.make_folder(root.store, made.ino, "d", 0o755)
+    root.file(folder.ino, "b.txt", b"second")
+    root.agree(made)
+    return made

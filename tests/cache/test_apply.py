@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oaiofs.cache import apply, objects, records, tree
-from oaiofs.cache.records import DISPLACED
+from oaiofs.cache import agree, apply, objects, records, texts, trash, tree
+from oaiofs.cache.check import Problem, Remedy
+from oaiofs.cache.records import DISPLACED, Node
+from oaiofs.cache.repair import repair
 from oaiofs.cache.store import ROOT_INO, Head
+from oaiofs.cache.texts import MergedText
+from oaiofs.cache.workdir import Workdir
 from oaiofs.core.model import FileFact, OaioId, RemoteObject, Right, Stamp, Version
 from tests.cache.conftest import Root, fact, remote_object
+from tests.devicekit import problems
 
 LATER = "20260202000000000000"
 
@@ -193,6 +200,152 @@ def test_a_displaced_file(root: Root, written: bool) -> None:
         assert paths(root, head) == {"a.txt": False}
 
 
+MINE, THEIRS, MERGED = b"MINE b", b"a THEIRS", b"MINE THEIRS"
+
+
+def merged_text(root: Root, node: Node) -> MergedText:
+    staged = root.store.files.new_staging()
+    place = Path(root.store.files.absolute(staged))
+    place.write_bytes(MERGED)
+    os.utime(place, ns=(fact(MERGED).mtime_ns,) * 2)
+    return MergedText(node.ino, fact(b"a b"), fact(MINE), fact(THEIRS), fact(MERGED), staged)
+
+
+def two_edits(root: Root) -> tuple[Head, Node]:
+    head = agreed(root, a=b"a b")
+    root.write(root.store.child(head.ino, "a.txt"), MINE)  # type: ignore[arg-type]
+    root.hash_all(head.key)
+    node = root.store.child(head.ino, "a.txt")
+    assert node is not None
+    return head, node
+
+
+def test_a_merged_text_takes_the_name(root: Root) -> None:
+    head, node = two_edits(root)
+    root.store.update_node(node.ino, mode=0o750)
+    applied = root.pull(head, *newer(a=THEIRS), {"a.txt": merged_text(root, node)})
+    assert root.content(head, "a.txt") == MERGED
+    after = root.store.child(head.ino, "a.txt")
+    assert after is not None
+    assert after.ino != node.ino
+    assert (after.local, after.dirty, after.mode, after.md5) == (True, False, 0o750, fact(MERGED).md5)
+    assert Path(root.store.absolute(after)).stat().st_mode & 0o777 == 0o750
+    assert applied.conflicts == 0
+    assert (head.ino, "a.txt") in applied.names
+    assert root.store.record(head.key).dirty, "the servers are to learn of it"
+    assert root.on_disk(head) == {"a.txt"}
+
+
+def test_a_merged_text_that_is_what_came_in_is_nothing_to_send(root: Root) -> None:
+    head, node = two_edits(root)
+    text = replace(merged_text(root, node), theirs=fact(MERGED))
+    root.pull(head, *newer(a=MERGED), {"a.txt": text})
+    assert root.content(head, "a.txt") == MERGED
+    assert paths(root, head) == {"a.txt": True}
+    assert not root.store.record(head.key).dirty
+
+
+@pytest.mark.parametrize("spoil", ["written", "opened", "another inode", "another base", "another version"])
+def test_a_merged_text_that_is_not_true_any_more_is_left(root: Root, spoil: str) -> None:
+    head, node = two_edits(root)
+    text = merged_text(root, node)
+    mine = MINE
+    if spoil == "written":
+        mine = b"changed since"
+        root.write(root.store.node(node.ino), mine)
+    elif spoil == "opened":
+        root.store.writers[node.ino] += 1
+    elif spoil == "another inode":
+        text = replace(text, ino=node.ino + 1)
+    elif spoil == "another base":
+        text = replace(text, base=fact(b"b"))
+    else:
+        text = replace(text, theirs=fact(b"t"))
+    root.pull(head, *newer(a=THEIRS), {"a.txt": text})
+    (copy,) = set(paths(root, head)) - {"a.txt"}
+    assert root.content(head, copy) == mine
+    assert paths(root, head) == {"a.txt": False, copy: True}
+    texts.discard(root.store, {"a.txt": text})
+    assert list((root.path / "staging").iterdir()) == []
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+class Mortal(Workdir):
+    """A client root whose process is killed before or after its next rename."""
+
+    def __init__(self, root: Path, at: str) -> None:
+        super().__init__(root)
+        self.at = at
+
+    def move(self, source: str, target: str) -> None:
+        if self.at == "before the rename":
+            raise Killed
+        super().move(source, target)
+        raise Killed
+
+
+@pytest.mark.parametrize("at", ["before the rename", "after the rename"])
+def test_a_kill_while_a_merged_text_is_put_in_place(root: Root, at: str) -> None:
+    head, node = two_edits(root)
+    root.store.files = Mortal(root.path, at)
+    with pytest.raises(Killed):
+        root.pull(head, *newer(a=THEIRS), {"a.txt": merged_text(root, node)})
+    assert root.content(head, "a.txt") == (MINE if at == "before the rename" else MERGED), "never without a file"
+    root.reopen()
+    assert root.content(head, "a.txt") == MERGED
+    assert root.on_disk(head) == {"a.txt"}
+    assert records.intents(root.store.db) == []
+    assert list((root.path / "staging").iterdir()) == []
+    after = root.store.child(head.ino, "a.txt")
+    assert after is not None
+    assert after.md5 == fact(MERGED).md5
+    assert root.store.record(head.key).dirty
+
+
+class Refusing(Workdir):
+    """A client root on a disk that refuses renames."""
+
+    def move(self, source: str, target: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), source)
+
+
+def test_a_merged_text_that_the_disk_does_not_let_in_waits_with_what_it_is_to_replace(
+    root: Root, caplog: pytest.LogCaptureFixture
+) -> None:
+    head, node = two_edits(root)
+    root.store.files = Refusing(root.path)
+    text = merged_text(root, node)
+    root.pull(head, *newer(a=THEIRS), {"a.txt": text})
+    assert root.content(head, "a.txt") == MINE, "never without a file"
+    assert [one for one in problems(root.store) if one.startswith("staging/") and "was to be" not in one] == []
+    repair(root.store, [Problem("an intent", "is left", Remedy.TIDY)], in_use=False)
+    assert "could not be moved" in caplog.text
+    caplog.clear()
+    assert (root.path / text.staged).read_bytes() == MERGED
+    root.reopen()
+    assert root.content(head, "a.txt") == MERGED
+    assert root.on_disk(head) == {"a.txt"}
+    assert records.intents(root.store.db) == []
+
+
+def test_what_waits_for_its_rename_outlives_a_start(root: Root, caplog: pytest.LogCaptureFixture) -> None:
+    _, node = two_edits(root)
+    text, store, blocked = merged_text(root, node), root.store, root.path / "objects" / "blocked"
+    blocked.write_bytes(b"a file where a folder is to be")
+    objects.move_later(store, text.staged, "objects/blocked/a.txt", store.files.inode(text.staged) or 0)
+    root.reopen()
+    assert "could not be moved" in caplog.text
+    caplog.clear()
+    assert (root.path / text.staged).read_bytes() == MERGED
+    blocked.unlink()
+    root.reopen()
+    assert (blocked / "a.txt").read_bytes() == MERGED
+    assert list((root.path / "staging").iterdir()) == []
+
+
 def test_a_displaced_file_written_after_its_object_left_goes_to_the_trash(root: Root) -> None:
     head = agreed(root, a=b"old")
     node = root.store.child(head.ino, "a.txt")
@@ -201,7 +354,7 @@ def test_a_displaced_file_written_after_its_object_left_goes_to_the_trash(root: 
     root.pull(head, *newer())
     tree.mark_written(root.store, root.store.node(node.ino))
     (root.path / "detached" / str(node.ino)).write_bytes(b"mine")
-    objects.remove(root.store, root.store.heads[head.key])
+    trash.remove(root.store, root.store.heads[head.key])
     assert apply.take_back(root.store, root.store.node(node.ino), "one") is None
     kept = [path.read_bytes() for path in (root.path / "trash").rglob("*") if path.is_file()]
     assert b"mine" in kept
@@ -210,16 +363,17 @@ def test_a_displaced_file_written_after_its_object_left_goes_to_the_trash(root: 
 def test_settling_compares_and_sets(root: Root) -> None:
     head = agreed(root, a=b"a")
     root.write(root.store.child(head.ino, "a.txt"), b"b")  # type: ignore[arg-type]
+    root.hash_all(head.key)
     seq = root.store.record(head.key).local_seq
     remote, files = newer(a=b"b")
     version = Version(remote.stamp, remote.values, files)
     root.store.touch(head.key)  # while it was on its way
-    apply.settle(root.store, head.key, seq, remote, version)
+    agree.settle(root.store, head.key, seq, remote, version)
     record = root.store.record(head.key)
     assert record.dirty
     assert record.base_stamp == LATER
     assert record.pending_since is not None
-    apply.settle(root.store, head.key, seq + 1, remote, version)
+    agree.settle(root.store, head.key, seq + 1, remote, version)
     record = root.store.record(head.key)
     assert not record.dirty
     assert record.pending_since is None
@@ -229,17 +383,19 @@ def test_settling_compares_and_sets(root: Root) -> None:
 def test_a_touch_is_nothing_to_push(root: Root) -> None:
     head = agreed(root, a=b"a")
     root.write(root.store.child(head.ino, "a.txt"), b"a")  # type: ignore[arg-type]
-    apply.nothing_to_push(root.store, head.key, root.store.record(head.key).local_seq)
+    root.hash_all(head.key)
+    agree.nothing_to_push(root.store, head.key, root.store.record(head.key).local_seq)
     assert not root.store.record(head.key).dirty
 
 
 def test_a_pending_version_becomes_the_base(root: Root) -> None:
+    root.wrong_on_purpose = "the pending version is made up"
     head = agreed(root, a=b"a")
     files = {"b.txt": fact(b"b")}
     pending = Version(Stamp(LATER), {"_name": "Notes", "k": 1}, files)
     root.store.update_object(head.key, pending=pending)
     assert root.store.record(head.key).pending == pending, "survives its way through the database"
-    apply.rebase_on_pending(root.store, head.key)
+    agree.rebase_on_pending(root.store, head.key)
     record = root.store.record(head.key)
     assert (record.base_stamp, record.base_values, record.pending) == (LATER, {"_name": "Notes", "k": 1}, None)
     assert root.store.base_files(head.key) == files
@@ -257,7 +413,24 @@ def test_a_hash_counts_only_for_the_bytes_that_were_read(root: Root) -> None:
     assert root.store.node(node.ino).dirty
 
 
+def test_an_edit_that_was_displaced_while_it_was_hashed_still_comes_back(root: Root) -> None:
+    """It was renamed into another object meanwhile, whose version from elsewhere took its name."""
+    head = agreed(root, a=b"old")
+    node = root.store.child(head.ino, "a.txt")
+    assert node is not None
+    root.store.writers[node.ino] += 1
+    root.pull(head, *newer(a=THEIRS))
+    root.write(root.store.node(node.ino), b"mine")
+    root.store.marked.discard(node.ino)
+    assert not apply.hashed(root.store, node.ino, root.store.writes[node.ino], 4, fact(b"mine").md5, 0)
+    del root.store.writers[node.ino]
+    appeared = apply.take_back(root.store, root.store.node(node.ino), "one")
+    assert appeared is not None
+    assert root.content(head, appeared[1]) == b"mine"
+
+
 def test_downloaded_bytes_take_the_placeholders_place(root: Root) -> None:
+    root.wrong_on_purpose = "downloads that are refused are left in the staging folder"
     head = agreed(root)
     root.pull(head, *newer(a=b"far"))
     node = root.store.child(head.ino, "a.txt")

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from oaiofs.cache import objects, records, tree
-from oaiofs.cache.records import ConflictRecord
+from oaiofs.cache import objects, trash, tree
 from oaiofs.core import sidecar
-from oaiofs.core.merge import ValueConflict
-from oaiofs.core.model import Right, Stamp
+from oaiofs.core.model import Right
 from oaiofs.errors import DirectoryNotEmpty, InvalidSidecar
 from tests.cache.conftest import Root, remote_object
 
@@ -67,7 +65,7 @@ def test_display_names_are_unique_and_keep_their_number(root: Root) -> None:
     assert root.store.heads[second.key].name == "Notes ~2"
     save(root, second.key, b'{"_name": "Notes", "k": 1}')
     assert root.store.heads[second.key].name == "Notes ~2"
-    objects.leave(root.store, root.store.record(first.key), "test")
+    trash.leave(root.store, root.store.record(first.key), "test")
     save(root, second.key, b'{"_name": "Notes", "k": 2}')
     assert root.store.by_name.keys() == {"Notes ~2"}, "stable until somebody changes the name"
     root.reopen(clean=True)
@@ -75,6 +73,7 @@ def test_display_names_are_unique_and_keep_their_number(root: Root) -> None:
 
 
 def test_a_new_object_filled_with_a_copy_of_another_keeps_its_name(root: Root) -> None:
+    root.wrong_on_purpose = "the other object is adopted without its version"
     objects.adopt(root.store, remote_object({"_name": "Notes"}, {}, "20260101000000000000"))
     copied = root.object("Copy")
     save(root, copied.key, b'{"_name": "Notes", "k": 1}')
@@ -82,29 +81,14 @@ def test_a_new_object_filled_with_a_copy_of_another_keeps_its_name(root: Root) -
     assert root.store.record(copied.key).values == {"_name": "Copy", "k": 1}
 
 
-def test_a_conflict_is_over_when_its_value_is_set_anew_or_its_copy_is_gone(root: Root) -> None:
-    head = root.object()
-    node = root.file(head.ino, "a (conflict).txt", b"x")
-    record = root.store.record(head.key)
-    objects.note_conflicts(root.store, record, (ValueConflict(("k",), 1, 2, 3),), Stamp("20260101000000000000"))
-    copy = ConflictRecord(head.key, "file", "a.txt", "a (conflict).txt", "", "", "", "20260101000000000000", 0.0)
-    records.add_conflict(root.store.db, copy)
-    save(root, head.key, b'{"_name": "Notes", "other": 1}')
-    assert [one.kind for one in records.conflicts(root.store.db)] == ["value", "file"]
-    save(root, head.key, b'{"_name": "Notes", "other": 1, "k": 2}')
-    assert [one.kind for one in records.conflicts(root.store.db)] == ["file"]
-    tree.unlink(root.store, node)
-    assert records.conflicts(root.store.db) == []
-
-
 def test_only_an_empty_object_is_removed(root: Root) -> None:
     head = root.object()
     root.agree(head)
     node = root.file(head.ino, "a.txt~", b"x")
     with pytest.raises(DirectoryNotEmpty):
-        objects.remove(root.store, head)
+        trash.remove(root.store, head)
     tree.unlink(root.store, node)
-    objects.remove(root.store, head)
+    trash.remove(root.store, head)
     record = root.store.record(head.key)
     assert record.removed
     assert record.dirty
@@ -120,7 +104,7 @@ def test_what_one_may_not_change_can_be_left_as_it_is(root: Root) -> None:
     root.file(head.ino, "a.txt", b"x")
     root.agree(head)
     root.store.update_object(head.key, right=Right.READ)
-    objects.remove(root.store, root.store.heads[head.key], even_full=True)
+    trash.remove(root.store, root.store.heads[head.key], even_full=True)
     assert (root.path / "trash" / head.folder / "a.txt").read_bytes() == b"x"
 
 
@@ -174,6 +158,7 @@ def test_values_that_came_in_while_the_editor_was_at_it_are_merged(root: Root) -
 
 
 def test_a_refresh_gives_the_sidecar_a_new_inode(root: Root) -> None:
+    root.wrong_on_purpose = "values are set without a word about a change"
     head = root.object()
     root.agree(head)
     old = root.store.child(head.ino, "values.json")
@@ -225,6 +210,7 @@ def test_the_time_of_a_sidecar_is_its_versions(root: Root) -> None:
 
 
 def test_an_intent_is_for_one_inode_only(root: Root) -> None:
+    root.wrong_on_purpose = "a file is moved without its node"
     head = root.object()
     node = root.file(head.ino, "a.txt", b"x")
     place = root.store.work_path(node)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oaiofs.cache import objects, records, tree
+from oaiofs.cache import objects, records, trash, tree
 from oaiofs.cache.records import DISPLACED, Kind
 from oaiofs.cache.store import Head
 from tests.cache.conftest import Root, fact, remote_object
@@ -48,6 +48,7 @@ def test_nothing_happened(root: Root, head: Head) -> None:
 
 
 def test_an_ordered_end_is_believed(root: Root, head: Head) -> None:
+    root.wrong_on_purpose = "a file is put into the working copy"
     place(root, head, "found").write_bytes(b"x")
     root.reopen(clean=True)
     assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
@@ -55,6 +56,7 @@ def test_an_ordered_end_is_believed(root: Root, head: Head) -> None:
 
 @pytest.mark.parametrize("done", [True, False], ids=["renamed", "not yet renamed"])
 def test_an_intent_is_carried_out(root: Root, head: Head, done: bool) -> None:
+    root.wrong_on_purpose = "a file is renamed without the object being changed"
     node = root.store.child(head.ino, "a.txt")
     assert node is not None
     source, inode = root.store.work_path(node), os.stat(place(root, head, "a.txt")).st_ino
@@ -164,6 +166,7 @@ def test_a_dirty_file_stays_dirty(root: Root, head: Head) -> None:
 
 
 def test_a_sidecar_that_does_not_show_the_values_is_written_anew(root: Root, head: Head) -> None:
+    root.wrong_on_purpose = "values are set without a word about a change"
     root.store.update_object(head.key, values={"_name": "Notes", "k": 1})
     root.reopen()
     assert json.loads(root.content(head, "values.json")) == {"_name": "Notes", "k": 1}
@@ -177,6 +180,14 @@ def test_a_sidecar_written_and_not_closed_is_judged(root: Root, head: Head) -> N
     root.reopen()
     assert root.store.record(head.key).values == {"_name": "Notes", "k": 2}
     assert is_dirty(root, head)
+
+
+def test_a_sidecar_emptied_and_not_yet_written_shows_the_values_again(root: Root, head: Head) -> None:
+    root.write(root.store.child(head.ino, "values.json"), b"")  # type: ignore[arg-type]
+    root.reopen()
+    assert json.loads(root.content(head, "values.json")) == {"_name": "Notes"}
+    assert root.store.record(head.key).draft is None
+    assert not is_dirty(root, head)
 
 
 def test_half_a_sidecar_is_a_draft(root: Root, head: Head) -> None:
@@ -275,7 +286,7 @@ def test_downloads_and_snapshots_on_their_way_are_cleared_away(root: Root, head:
 
 def test_an_object_on_its_way_into_the_trash_gets_there(root: Root, head: Head) -> None:
     with root.store.state.transaction():
-        objects.to_trash(root.store, root.store.record(head.key), "test")
+        trash.to_trash(root.store, root.store.record(head.key), "test")
         root.store.delete_object(head.key)
     root.reopen()  # before its folder was moved
     assert root.store.heads == {}
@@ -291,3 +302,48 @@ def test_recovering_twice_is_recovering_once(root: Root, head: Head) -> None:
     root.reopen()
     assert dict(root.store.walk(head.key)) == once
     assert root.store.record(head.key).local_seq == seq
+
+
+def test_an_object_that_was_just_being_made_leaves_nothing(root: Root, head: Head) -> None:
+    (root.path / "objects" / "New.2" / "d" / "e").mkdir(parents=True)
+    root.reopen()
+    assert set(os.listdir(root.path / "objects")) == {head.folder, f"{head.folder}.json"}
+
+
+@pytest.mark.parametrize("path", ["file.txt", "d/deep.txt", "values.json"])
+def test_a_working_copy_of_no_object_is_made_one(root: Root, head: Head, path: str) -> None:
+    place = root.path / "objects" / "Lost.7" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b'{"k": "an edit?"}')
+    root.reopen()
+    assert place.read_bytes() == b'{"k": "an edit?"}'
+    assert "Lost" in root.store.by_name
+
+
+def test_killed_before_a_committed_rename_over_another_file_was_carried_out(root: Root, head: Head) -> None:
+    """Not one file more: a clean file under its old name would be a placeholder again."""
+    node, target = root.store.attached(head.key)["a.txt"], root.store.attached(head.key)["b.txt"]
+    store = root.store
+    with store.state.transaction():
+        objects.move_later(store, store.work_path(node), store.work_path(target), os.stat(store.absolute(node)).st_ino)
+        objects.move_later(store, store.work_path(target), "", os.stat(store.absolute(target)).st_ino)
+        store.delete_node(target.ino)
+        store.update_node(node.ino, name="b.txt")
+        store.touch(head.key)
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"b.txt"}
+    assert root.content(head, "b.txt") == b"first"
+    assert root.on_disk(head) == {"b.txt"}
+    assert records.conflicts(root.store.db) == []
+
+
+def test_displaced_bytes_that_were_about_to_be_written_and_were_not(root: Root, head: Head) -> None:
+    """The rows know first; a kill before the first byte changes makes no conflict."""
+    node = root.store.child(head.ino, "a.txt")
+    assert node is not None
+    root.store.writers[node.ino] += 1
+    with_placeholder(root, head)
+    tree.mark_written(root.store, root.store.node(node.ino))
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+    assert records.conflicts(root.store.db) == []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from oaiofs.cache import objects, records, tree
+from oaiofs.cache import records, trash, tree
 from oaiofs.core.model import Right
 from oaiofs.errors import Stale, StateError
 from tests.cache.conftest import Root
@@ -94,6 +94,7 @@ def test_editors_own_files_make_nothing_dirty(root: Root) -> None:
 
 
 def test_a_rolled_back_change_leaves_nothing_behind_in_memory(root: Root) -> None:
+    root.wrong_on_purpose = "what was done on the disk waits for the next start"
     head = root.object()
     made: list[int] = []
 
@@ -118,7 +119,50 @@ def test_two_roots_know_nothing_of_each_other(make_root: Callable[[str], Root]) 
 
 def test_object_folders_are_never_used_twice(root: Root) -> None:
     first = root.object()
-    objects.leave(root.store, root.store.record(first.key), "test")
+    trash.leave(root.store, root.store.record(first.key), "test")
     second = root.object()
     assert second.folder != first.folder
     assert (root.path / "trash" / first.folder).is_dir()
+
+
+def test_a_new_folders_name_is_durable_only_with_all_those_above(root: Root) -> None:
+    head = root.object()
+    outer = tree.make_folder(root.store, head.ino, "d", 0o755)
+    inner = tree.make_folder(root.store, outer.ino, "e", 0o755)
+    top = root.path / "objects"
+    chain = [top / head.folder / "d" / "e", top / head.folder / "d", top / head.folder, top]
+    folders = root.store.names_to_sync(inner.ino)
+    assert list(folders) == [str(path) for path in chain]
+    root.store.names_synced(inner.ino, folders)
+    assert root.store.names_to_sync(inner.ino) == folders[:1], "once"
+    tree.rename(root.store, root.store.node(outer.ino), head.ino, "renamed")
+    assert root.store.names_to_sync(inner.ino) == (f"{top}/{head.folder}/renamed/e",), "its own name is where it was"
+    assert root.store.names_to_sync(outer.ino) == (f"{top}/{head.folder}/renamed", f"{top}/{head.folder}")
+
+
+def test_a_folder_renamed_while_it_was_synced_is_not_durable(root: Root) -> None:
+    head = root.object()
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    synced = root.store.names_to_sync(folder.ino)
+    tree.rename(root.store, folder, head.ino, "e")
+    root.store.names_synced(folder.ino, synced)
+    assert len(root.store.names_to_sync(folder.ino)) == 3
+
+
+def test_after_a_kill_no_folders_name_is_known_to_be_durable(root: Root) -> None:
+    head = root.object()
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    root.store.names_synced(folder.ino, root.store.names_to_sync(folder.ino))
+    root.reopen()
+    assert len(root.store.names_to_sync(folder.ino)) == 3
+    root.reopen(clean=True)
+    assert len(root.store.names_to_sync(folder.ino)) == 1
+
+
+def test_a_folder_whose_object_is_removed_while_it_is_synced(root: Root) -> None:
+    head = root.object()
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    synced = root.store.names_to_sync(folder.ino)
+    trash.remove(root.store, head, even_full=True)
+    root.store.names_synced(folder.ino, synced)
+    assert folder.ino in root.store.fresh

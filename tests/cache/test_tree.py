@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from oaiofs.cache import records, tree
+from oaiofs.cache import objects, records, tree
 from oaiofs.cache.records import Kind, Node
 from oaiofs.cache.store import Head
+from oaiofs.core.model import Stamp
 from oaiofs.errors import DirectoryNotEmpty, Exists, IsADirectory, NotADirectory
 from tests.cache.conftest import Root, fact
 
@@ -168,6 +169,7 @@ def test_a_file_moved_to_another_object_changes_both(root: Root) -> None:
 
 
 def test_a_rename_that_the_disk_refuses_changes_nothing(root: Root) -> None:
+    root.wrong_on_purpose = "the file was taken away"
     head = root.object()
     node = root.file(head.ino, "a", b"x")
     root.agree(head)
@@ -176,6 +178,17 @@ def test_a_rename_that_the_disk_refuses_changes_nothing(root: Root) -> None:
         tree.rename(root.store, root.store.node(node.ino), head.ino, "b")
     assert root.store.path_in_object(root.store.node(node.ino)) == "a"
     assert not root.store.record(head.key).dirty
+
+
+@pytest.mark.parametrize("name", ["copy.txt", "values.json~"])
+def test_a_sidecar_under_another_name_is_a_file_like_others(root: Root, name: str) -> None:
+    head = root.object()
+    node = root.store.child(head.ino, "values.json")
+    assert node is not None
+    root.write(node, b'{"_name": "Notes", "k": 1}')
+    objects.judge_sidecar(root.store, node)
+    tree.rename(root.store, root.store.node(node.ino), head.ino, name)
+    assert root.store.node(node.ino).dirty, "its bytes are still to be learnt"
 
 
 def test_links_are_links(root: Root) -> None:
@@ -192,3 +205,25 @@ def test_modes_are_kept_and_never_lock_us_out(root: Root) -> None:
     os.close(descriptor)
     assert root.store.node(node.ino).mode == 0o555
     assert Path(root.store.absolute(node)).stat().st_mode & 0o600 == 0o600
+
+
+def test_where_a_placeholder_has_its_bytes_is_found_without_reading_the_whole_version(root: Root) -> None:
+    """It is asked for each file of ``rm -r`` and of a renamed folder, which may be all of many."""
+    head = root.object()
+    far = placeholder(root, head, "far.txt", b"far")
+    root.store.update_object(head.key, oaio_id="id", base_stamp=Stamp("20260101000000000000"))
+    root.store.update_node(far.ino, origin="Digi/id/20250101000000000000/old.txt")
+    root.store.db.execute("UPDATE object SET prior = 'a version of many files: not to be parsed'")
+
+    def steps() -> int:
+        counted: list[None] = []
+        root.store.db.set_progress_handler(lambda: counted.append(None), 1)
+        assert tree.origin(root.store, root.store.node(far.ino)) == "Digi/id/20260101000000000000/far.txt"
+        root.store.db.set_progress_handler(None, 0)
+        return len(counted)
+
+    few = steps()
+    more = {f"{number}.txt": fact(b"%d" % number) for number in range(1000)}
+    records.set_base_files(root.store.db, head.key, {**root.store.base_files(head.key), **more})
+    assert steps() < few + 100
+    root.store.db.execute("UPDATE object SET prior = NULL")
