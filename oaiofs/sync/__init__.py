@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import trio
 
-from ..cache import apply, objects, records
+from ..cache import agree, records, restore, trash
 from ..cache.records import ObjectRecord
+from ..cache.room import is_full
 from ..cache.store import ROOT_INO, Activity, Store
 from ..core import names, pace, plan
 from ..core.model import OaioId, Quota, Right
@@ -27,36 +26,30 @@ from ..errors import (
     AccessDenied,
     ChangedMeanwhile,
     Conflict,
-    Forbidden,
     OaiofsError,
-    RateLimited,
     Refused,
     StorageFull,
     TimedOut,
     Unauthorized,
     Unreachable,
-    Unsupported,
 )
 from ..remote.contract import OaioServer
 from ..transfer import Transfer
+from . import newcomers
+from .room import Room
 from .sight import Seen
-from .watch import Rounds, Watch, jittered
+from .trouble import Subject, Troubles
+from .watch import Pace, Rounds, Watch
+
+__all__ = ["Pace", "Sync"]
 
 log = logging.getLogger(__name__)
 
 _PARALLEL = 4  # objects worked on at once
 _COALESCE = 0.05  # seconds in which doorbells are one
 _BREATH = 0.5  # seconds before a step that a change here has overtaken is tried again
-_QUOTA_EVERY = 600.0
 _PATIENCE = 3  # failures of an object after which a waiting `oaiofs sync` gives up
-#: Rows with something that the servers do not know.
-_UNSENT = "(local_seq > settled_seq OR removed_at IS NOT NULL)"
-_OPEN = "local_seq > settled_seq OR removed_at IS NOT NULL OR pending IS NOT NULL"  # as the index has it
-#: Trying these again soon changes nothing: the object waits, the others go on.
-_PERMANENT = (StorageFull, Forbidden, AccessDenied, Unsupported)
-_PERMANENT_WAIT = 300.0
-
-
+_LONG = 150.0  # seconds of waiting for which it does not stay
 #: Verbs that wait for the object's quiet time: what a program is in the middle of is neither sent nor merged.
 _PATIENT = (
     ObjectVerb.REGISTER, ObjectVerb.PUSH, ObjectVerb.MERGE, ObjectVerb.DELETE, ObjectVerb.UNSUBSCRIBE,
@@ -64,27 +57,6 @@ _PATIENT = (
 )  # fmt: skip
 #: Verbs with nothing to carry out now.
 _RESTING = (ObjectVerb.NOTHING, ObjectVerb.KEEP_ORPHAN, ObjectVerb.PARK)
-
-#: What a step is about: an object's number, or the id of one that is not known here yet.
-Subject: TypeAlias = "int | OaioId"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How patient to be, in seconds: between polls, after an object's last change, at most after its first."""
-
-    poll: float = 15.0
-    quiet: float = 2.0
-    longest: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why an object's last step failed, how often in a row, and when it is tried again."""
-
-    message: str
-    failures: int
-    not_before: float
 
 
 class Sync:
@@ -103,26 +75,30 @@ class Sync:
         self._server = server
         self._transfer = transfer
         self._announce = announce
-        self.watch = Watch(store, server, pace_.poll, announce, self.ring)
+        self.watch = Watch(store, server, pace_, announce, self.ring)
         self.removal_brake = ""  # why removals here are not told to the server, for the user
-        self.quota = Quota()
-        self.trouble: dict[Subject, Trouble] = {}
+        self._unmeant: set[int] = set()  # objects removed here that the user may not have meant
+        self.trouble = Troubles()
+        self._room = Room(transfer.quota, lambda: bool(self.watch.online), self.trouble, pace_.poll)
         self.refused: dict[int, dict[str, str]] = {}  # object -> path -> why no storage host takes it
         self.busy: dict[Subject, ObjectVerb] = {}
-        self._not_before: dict[Subject, float] = {}  # steps that were overtaken by a change here
         self._bell = trio.Event()
         self._plans = Rounds()
         self._hurry = 0  # how many wait for everything to be sent at once
         store.doorbell = self.ring
+        self._room.made = self.ring
+        self.watch.registering = lambda key: self.busy.get(key) is ObjectVerb.REGISTER
         transfer.downloads.offline = self.watch.why_offline
         transfer.downloads.first_look = self.watch.first
+        transfer.downloads.lost = self.watch.soon
 
     # -- doors ---------------------------------------------------------------------------------------------------
 
     def ring(self, key: int | None = None) -> None:
         """Something changed: in the object *key*, or in what is known of all."""
-        if key in self.trouble and self.trouble[key].failures == 0:
-            del self.trouble[key]  # parked for a reason that may be gone
+        if key is not None:
+            self.trouble.changed(key)
+            self.watch.active()
         self._bell.set()
 
     async def run(self) -> None:
@@ -130,7 +106,7 @@ class Sync:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.watch.run)
             nursery.start_soon(self._plan_loop, nursery)
-            nursery.start_soon(self._quota_loop)
+            nursery.start_soon(self._room.run)
             nursery.start_soon(self._find_refused)
 
     async def finish(self, timeout: float | None = None, *, confirmed: bool = False) -> None:
@@ -142,7 +118,7 @@ class Sync:
         """
         self._hurry += 1
         self.watch.confirmed = confirmed
-        self.trouble.clear()
+        self.trouble.reset()
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout):
                 await self.watch.now()
@@ -154,7 +130,7 @@ class Sync:
                     self._raise_trouble()
                 self._raise_what_remains()
                 return
-            raise TimedOut(f"after {timeout:g} s the changes of {self.pending()} objects are still to be sent")
+            raise TimedOut(f"after {timeout:g} s, objects with changes still to be sent: {self.pending()}")
         finally:
             self._hurry -= 1
             self.watch.confirmed = False
@@ -176,49 +152,56 @@ class Sync:
         if self.watch.brake or self.removal_brake:
             raise Refused(self.watch.brake or self.removal_brake)
         if self.pending():
-            raise OaiofsError(f"the changes of {self.pending()} objects can't be sent: `oaiofs status` says why")
+            for subject, trouble in self.trouble.items():
+                raise trouble.error(self._called(subject))
+            raise OaiofsError(f"`oaiofs status` says why changes can't be sent, in objects: {self.pending()}")
+
+    @property
+    def quota(self) -> Quota:
+        """Room on the storage host of new objects, as last seen."""
+        return self._room.quota
 
     def needing_user(self) -> int:
         """Objects with something that only the user can bring on its way: a draft, or a name that no host takes."""
-        drafts = self.store.db.execute("SELECT count(*) FROM object WHERE draft IS NOT NULL").fetchone()[0]
-        return int(drafts) + sum(map(bool, self.refused.values()))
+        return records.drafts(self.store.db) + sum(map(bool, self.refused.values()))
 
     def _raise_trouble(self) -> None:
-        for subject, trouble in self.trouble.items():
-            if trouble.failures > _PATIENCE or trouble.not_before - trio.current_time() > _PERMANENT_WAIT / 2:
-                head = self.store.heads.get(subject) if isinstance(subject, int) else None
-                raise OaiofsError(f"{head.name if head else subject}: {trouble.message}")
+        """Raise what keeps an object from being sent, once all the others are."""
+        hopeless = {
+            subject: trouble
+            for subject, trouble in self.trouble.items()
+            if (trouble.failures and (trouble.parked or trouble.failures > _PATIENCE))
+            or self.trouble.left(subject) > _LONG
+        }
+        if self.busy or any(subject not in hopeless for subject, _, _ in self._steps()):
+            return
+        for subject, trouble in hopeless.items():
+            raise trouble.error(self._called(subject))
 
     def _idle(self) -> bool:
         return not self.busy and next(self._steps(), None) is None
 
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody waits for everything to be sent at once."""
+        return self._hurry > 0
+
     def pending(self) -> int:
         """Objects with something that the servers do not know yet."""
-        return int(self.store.db.execute(f"SELECT count(*) FROM object WHERE {_UNSENT}").fetchone()[0])  # noqa: S608
+        return records.unsent(self.store.db)[0]
 
     def pending_since(self) -> float | None:
         """Wall-clock time of the oldest change that is not on the servers."""
-        query = f"SELECT min(pending_since) FROM object WHERE {_UNSENT}"  # noqa: S608 - our own words
-        found = self.store.db.execute(query).fetchone()[0]
-        return None if found is None else float(found)
+        return records.unsent(self.store.db)[1]
 
     async def _find_refused(self) -> None:
         """Files that no storage host takes are known again after a remount."""
         for key in list(self.store.heads):
             await trio.lowlevel.checkpoint()
             if key in self.store.heads:
-                refused = {one.what: one.why for one in names.unstorable(self.store.attached(key))}
-                if refused:
+                found = await trio.to_thread.run_sync(names.unstorable, tuple(self.store.attached(key)))
+                if refused := {one.what: one.why for one in found}:
                     self.refused[key] = refused
-
-    async def _quota_loop(self) -> None:
-        while True:
-            if self.watch.online:
-                try:
-                    self.quota = await self._transfer.quota()
-                except OaiofsError as error:
-                    log.info("the storage's room is not known: %s", error)
-            await trio.sleep(_QUOTA_EVERY if self.quota.total else self.pace.poll)
 
     # -- plan ----------------------------------------------------------------------------------------------------
 
@@ -226,7 +209,9 @@ class Sync:
         while True:
             self._bell = trio.Event()
             self._plans.begin()
-            wait = float("inf")
+            if self.watch.online:
+                await newcomers.show(self.watch.seen, self.trouble, self.busy, self._adopt)
+            wait, coalesce = float("inf"), _COALESCE
             for subject, verb, due in self._steps():
                 if due > 0:
                     wait = min(wait, due)
@@ -234,46 +219,44 @@ class Sync:
                     self.busy[subject] = verb
                     nursery.start_soon(self._step, subject, verb)
                 else:
+                    coalesce = 0.0  # a place that becomes free is taken at once
                     break
             self._plans.end()
             with trio.move_on_after(wait):
                 await self._bell.wait()
-                await trio.sleep(0 if self._hurry else _COALESCE)
+                await trio.sleep(0 if self._hurry else coalesce)
 
     def _steps(self) -> Iterator[tuple[Subject, ObjectVerb, float]]:
         """What is to be done and not being done: (subject, verb, seconds until due)."""
         if not self.watch.online:
             return
-        now = trio.current_time()
-        for key in [row[0] for row in self.store.db.execute(f"SELECT key FROM object WHERE {_OPEN}")]:  # noqa: S608
-            yield from self._step_of(key, now)
+        self._look_at_removals()
+        for key in records.open_keys(self.store.db):
+            yield from self._step_of(key)
         for key in list(self.watch.seen.differing):
-            yield from self._step_of(key, now)
+            yield from self._step_of(key)
         for oaio_id in list(self.watch.seen.unknown):
             if oaio_id not in self.busy:
-                yield oaio_id, ObjectVerb.PULL, self._backoff_left(oaio_id, now)
+                yield oaio_id, ObjectVerb.PULL, self.trouble.left(oaio_id)
 
-    def _step_of(self, key: int, now: float) -> Iterator[tuple[Subject, ObjectVerb, float]]:
+    def _step_of(self, key: int) -> Iterator[tuple[Subject, ObjectVerb, float]]:
+        if key in self.busy:
+            return
         record = records.object_by(self.store.db, "key", key)
-        if key in self.busy or record is None:
+        if record is None:
             return
         verb = plan.plan_object(self._state(record), self.watch.seen.of(record))
         if verb in _RESTING or (record.removed and self._braked(record)):
             self._rest(record, verb)
             return
         quiet = self._quiet_left(record) if verb in _PATIENT and not self._hurry else 0.0
-        yield key, verb, max(quiet, self._backoff_left(key, now))
+        yield key, verb, max(quiet, self.trouble.left(key))
 
     def _state(self, record: ObjectRecord) -> plan.ObjectState:
         return plan.ObjectState(
             base=record.base_stamp, dirty=record.dirty, removed=record.removed, draft=record.draft is not None,
-            right=record.right, pending=self.watch.seen.pending(record),
+            right=record.right, pending=self.watch.seen.pending(record), rebuilt=record.rebuilt,
         )  # fmt: skip
-
-    def _backoff_left(self, subject: Subject, now: float) -> float:
-        trouble = self.trouble.get(subject)
-        not_before = max(self._not_before.get(subject, now), now if trouble is None else trouble.not_before)
-        return not_before - now
 
     def _quiet_left(self, record: ObjectRecord) -> float:
         if record.removed_at is not None:
@@ -285,23 +268,26 @@ class Sync:
         return pace.push_due(now, activity.first, activity.last, quiet=self.pace.quiet, longest=self.pace.longest)
 
     def _braked(self, record: ObjectRecord) -> bool:
-        if record.base_stamp is None:
-            return False
-        count = "SELECT count(*), sum(removed_at IS NOT NULL) FROM object WHERE base_stamp IS NOT NULL"
-        known, removed = self.store.db.execute(count).fetchone()
-        self.removal_brake = "" if self.watch.confirmed else pace.removal_brake(int(removed or 0), int(known)) or ""
-        return bool(self.removal_brake)
+        """Whether the removal of this object is one of too many to be told to the server without the user's word."""
+        return bool(self.removal_brake) and record.key in self._unmeant
+
+    def _look_at_removals(self) -> None:
+        self._unmeant = trash.unmeant(self.store)
+        self.removal_brake = ""
+        if self._unmeant and not self.watch.confirmed:
+            known = self.store.db.execute("SELECT count(*) FROM object WHERE base_stamp IS NOT NULL").fetchone()[0]
+            self.removal_brake = pace.removal_brake(len(self._unmeant), int(known)) or ""
 
     def _rest(self, record: ObjectRecord, verb: ObjectVerb) -> None:
         self.watch.seen.differing.discard(record.key)
         if verb is ObjectVerb.KEEP_ORPHAN or (verb is ObjectVerb.NOTHING and not record.dirty):
-            self.trouble.pop(record.key, None)  # of a step that is not to be done any more
+            self.trouble.over(record.key)  # of a step that is not to be done any more
         if verb is ObjectVerb.KEEP_ORPHAN and not record.orphan:
             log.warning("%s is gone from the server; its unsent changes are kept here", record.name)
             self.store.update_object(record.key, orphan=1)
         elif verb is ObjectVerb.PARK:
-            message = "you may only read this object now: your changes are kept here and can't be sent"
-            self.trouble[record.key] = Trouble(message, 0, 0.0)
+            kept = "you may only read this object now: your changes are kept here until its owner gives you right U"
+            self.trouble.resting(record.key, AccessDenied(kept))
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -310,13 +296,13 @@ class Sync:
             await self._do(subject, verb)
         except ChangedMeanwhile as error:
             log.debug("%s: %s", subject, error)
-            self._not_before[subject] = trio.current_time() + min(self.pace.quiet, _BREATH)
+            self.trouble.overtaken(subject, min(self.pace.quiet, _BREATH))
         except Conflict as error:
             log.info("%s: %s", subject, error)
             self._failed(subject, error)
             self.watch.soon()
         except (OaiofsError, OSError) as error:
-            log.warning("%s of %s: %s", verb.value, subject, error)
+            log.warning("%s of %s: %s", verb.value, self._called(subject), error)
             self._failed(subject, error)
             if isinstance(error, Unauthorized):
                 await self._transfer.forget_hosts()
@@ -324,27 +310,29 @@ class Sync:
                 self.watch.soon()
         except Exception as error:
             # A bug, shown by one object: the others, and what programs write, are not to suffer for it.
-            log.exception("unexpected error in %s of %s", verb.value, subject)
+            log.exception("unexpected error in %s of %s", verb.value, self._called(subject))
             self._failed(subject, error)
         else:
-            self.trouble.pop(subject, None)
-            self._not_before.pop(subject, None)
+            self.trouble.over(subject)
         finally:
             del self.busy[subject]
             self._bell.set()
+            self.store.stirred()
+
+    def _called(self, subject: Subject) -> str:
+        """What the user knows an object by."""
+        record = records.object_by(self.store.db, "key", subject) if isinstance(subject, int) else None
+        return record.name if record else str(subject)
 
     def _failed(self, subject: Subject, error: Exception) -> None:
-        before = self.trouble.get(subject)
-        failures = 1 + (before.failures if before else 0)
-        wait = jittered(pace.backoff(failures))
-        if isinstance(error, _PERMANENT):
-            wait = _PERMANENT_WAIT
-        elif isinstance(error, RateLimited) and error.retry_after is not None:
-            wait = max(wait, error.retry_after)
+        if is_full(error):
+            error = self.store.state.room.refused()
         message = str(error)
         if isinstance(error, OSError):
             message = f"{error.strerror or error} on this machine: look at the disk with {self.store.state.root}"
-        self.trouble[subject] = Trouble(message, failures, trio.current_time() + wait)
+        self.trouble.failed(subject, error, message)
+        if isinstance(error, StorageFull):
+            self._room.missed()
 
     async def _do(self, subject: Subject, verb: ObjectVerb) -> None:
         if not isinstance(subject, int):
@@ -352,6 +340,8 @@ class Sync:
             return
         record = self.store.record(subject)
         oaio_id = record.oaio_id
+        if plan.plan_object(self._state(record), self.watch.seen.of(record)) is not verb:  # edited since
+            raise ChangedMeanwhile(f"{record.name}: planned anew")
         match verb:
             case ObjectVerb.REGISTER | ObjectVerb.PUSH:
                 await self._push(record)
@@ -364,12 +354,12 @@ class Sync:
                 self.watch.seen.done(remote.oaio_id, remote.stamp)
             case ObjectVerb.ADOPT_PENDING:
                 last_writer_wins = not self._server.checks_base
-                apply.rebase_on_pending(self.store, subject, last_writer_wins=last_writer_wins)
+                agree.rebase_on_pending(self.store, subject, last_writer_wins=last_writer_wins)
                 self.watch.seen.differing.discard(subject)
             case ObjectVerb.LEAVE:
                 if self._being_written(subject):
                     raise ChangedMeanwhile(f"{record.name} is gone from the server, but a program is writing in it")
-                objects.leave(self.store, record, "no longer on the server")
+                trash.leave(self.store, record, "no longer on the server")
                 self._gone(record)
             case ObjectVerb.DELETE | ObjectVerb.UNSUBSCRIBE | ObjectVerb.FORGET | ObjectVerb.RESURRECT:
                 await self._bury(record, verb)
@@ -399,19 +389,29 @@ class Sync:
             raise ChangedMeanwhile(f"{', '.join(pushed.postponed)} will follow: being written just now")
 
     async def _bury(self, record: ObjectRecord, verb: ObjectVerb) -> None:
-        """Carry out, or take back, a removal."""
+        """Carry out, or take back, a removal. Raises ChangedMeanwhile where the trash gave the object back."""
+        if not record.removed:
+            raise ChangedMeanwhile(f"{record.name} was restored")
         if verb is ObjectVerb.DELETE and record.oaio_id:
             await self._transfer.delete(record)
         elif verb is ObjectVerb.UNSUBSCRIBE and record.oaio_id:
             await self._server.subscribe(record.oaio_id, self._transfer.username, Right.NONE)
+        if not self.store.record(record.key).removed:
+            self._renew(record)
+            return
         self.store.delete_object(record.key)  # the trash keeps its files and a note
         self._gone(record)
         if verb is ObjectVerb.RESURRECT and record.oaio_id in self.watch.seen.moved:
             self.watch.seen.unknown.add(record.oaio_id)
 
+    def _renew(self, record: ObjectRecord) -> None:
+        """The object came back from the trash while the server was removing it: it becomes a new one there."""
+        self.watch.seen.forget(record)
+        restore.renew(self.store, record.key)
+
     def _gone(self, record: ObjectRecord) -> None:
         self.watch.seen.forget(record)
-        self.trouble.pop(record.key, None)
+        self.trouble.over(record.key)
         self.refused.pop(record.key, None)
         if not record.removed:
             self._announce(ROOT_INO, record.name)

@@ -5,6 +5,7 @@ Must not know what is done about a difference, nor ask the server itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..cache.records import ObjectRecord
@@ -77,6 +78,10 @@ class Sight:
             return None if pending is None else pending.stamp
         return pending.stamp if lineage.is_announced(pending, listed) else None
 
+    def sending(self, oaio_ids: Iterable[OaioId]) -> None:
+        """These are being registered just now: the answer that is coming may be of before that, or of after."""
+        self._newer |= dict.fromkeys(oaio_ids, self._epoch)
+
     def announced(self, oaio_id: OaioId, key: int, seen: Seen) -> None:
         self._newer[oaio_id] = self._epoch
         self._seen[oaio_id] = seen
@@ -86,6 +91,9 @@ class Sight:
     def adopted(self, oaio_id: OaioId, key: int, stamp: Stamp) -> None:
         """The object is known here now, as number *key*; a version listed since then is the planner's next."""
         self.keys[oaio_id] = key
+        listed = self.moved.get(oaio_id)
+        if listed is not None:  # one that came back after it was removed here had been forgotten
+            self._seen[oaio_id] = Seen(listed.stamp, listed.right)
         self.done(oaio_id, stamp)
         if oaio_id in self.moved:
             self.differing.add(key)

@@ -10,25 +10,25 @@ found by comparing counters after every ``await``, never prevented by a lock.
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import trio
 
-from ..cache import apply, objects
-from ..cache.records import Kind, ObjectRecord
+from ..cache import agree, apply, labels, objects, records, wipes
+from ..cache.records import ObjectRecord
 from ..cache.store import ROOT_INO, Store
-from ..cache.workdir import md5_of, sync_file
+from ..cache.workdir import sync_file
 from ..core import lineage, merge, names, stamps
 from ..core.model import OLDEST_STAMP, FileFact, FileSet, OaioId, Outgoing, Quota, RemoteObject, Stamp, Version
 from ..errors import (
     ChangedMeanwhile,
     Conflict,
-    Corrupt,
     Forbidden,
     RemoteError,
     RemoteExists,
@@ -37,9 +37,15 @@ from ..errors import (
 )
 from ..remote.contract import OaioServer, OpenHost
 from .downloads import Downloads
-from .version import VersionBuilder
+from .history import History
+from .lines import TextMerges
+from .local import Local, Moment
+from .sharing import Sharing
+from .traffic import Traffic
+from .version import VersionBuilder, is_moved
+from .versions import Versions
+from .wiping import Wiping
 
-_NOT_KNOWN = FileFact(-1, "")  # a file in the middle of being written is like no other
 _RECENT = 2.0  # seconds in which an editor that removed a file puts the new one in its place
 _LATELY = 60.0  # seconds after which the kernel has written a file's bytes by itself
 
@@ -72,6 +78,7 @@ class Transfer:
         csh_id: str,
         announce: Callable[[int, str], None] = lambda parent, name: None,
         longest_quiet: float = 30.0,
+        traffic: Traffic | None = None,
     ) -> None:
         self.store = store
         self.server = server
@@ -80,56 +87,66 @@ class Transfer:
         self._csh_id = csh_id
         self._announce = announce
         self._longest_quiet = longest_quiet
-        self.downloads = Downloads(store, open_host)
+        self._traffic = traffic or Traffic()
+        self.downloads = Downloads(store, open_host, announce)
+        self.versions = Versions(store, open_host)
+        self.history = History(store, server, open_host, self.downloads)
+        self.sharing = Sharing(store, server, username, self._why_offline)
+        self.wiping = Wiping(store, open_host, self._why_offline)
+        self._local = Local(store, longest_quiet)
+        self._texts = TextMerges(store, open_host)
+        #: Stamps that somebody asked for the next versions of objects; kept while there is no newer version.
+        self.stamps: dict[int, Stamp] = {}
+        #: Versions being stored, or left in part by a try that failed: surely nobody was told of them.
+        self._incomplete: dict[int, Stamp] = {}
 
-    # -- what is here ----------------------------------------------------------------------------------------
-
-    async def _hash_changed(self, key: int) -> None:
-        """Learn the content of every changed file that nobody is writing just now."""
-        for node in list(self.store.attached(key).values()):
-            if not node.dirty or not node.local or self._being_written(node.ino):
-                continue
-            writes = self.store.writes[node.ino]
-            self.store.marked.discard(node.ino)  # a write from now on is noted anew
-            path = self.store.absolute(node)
-            try:
-                status = os.stat(path)
-                md5 = await trio.to_thread.run_sync(md5_of, path)
-            except FileNotFoundError:
-                continue  # renamed or removed meanwhile: seen at the next look
-            apply.hashed(self.store, node.ino, writes, status.st_size, md5, status.st_mtime_ns)
-
-    def _being_written(self, ino: int) -> bool:
-        """Whether a program has written and neither closed nor synced, nor paused for long: a part may be missing."""
-        last = self.store.changes.contents.get(ino, 0.0)
-        return self.store.unflushed[ino] > 0 and self.store.steady_clock() - last < self._longest_quiet
-
-    def _facts(self, key: int) -> dict[str, FileFact]:
-        """What is here, editors' own files too, for a merge: those being written count as changed."""
-        facts = {}
-        for path, node in self.store.walk(key):
-            if node.kind is not Kind.DIRECTORY and not self.store.is_sidecar(node):
-                facts[path] = _NOT_KNOWN if node.dirty or node.kind is Kind.LINK else node.fact
-        return facts
+    def _why_offline(self) -> str:
+        return self.downloads.offline()  # who knows that is wired later
 
     # -- a version from the server ---------------------------------------------------------------------------
 
     async def pull(self, key: int, remote: RemoteObject) -> None:
         """Take over the version *remote*, merged with what changed here; what differs stays dirty."""
         record = self.store.record(key)
-        if record.pending is not None and record.pending.stamp != remote.stamp:  # else it is somebody else's by now
-            await self._remove_leftover(record)
-        files = await self.list_version(remote)
-        await self._hash_changed(key)
-        if self.store.record(key).removed:
-            raise ChangedMeanwhile("the object was removed here while a new version of it came in")
-        applied = apply.remote_version(self.store, key, remote, files, self._facts(key), self.device_id)
+        if record.base_stamp is None and is_moved(record.pending, remote, self.device_id):
+            await self._move(record, remote.stamp)
+        files = await self.versions.files_of(remote)
+        await self._end_pending(key, remote, files)
+        record = self.store.record(key)
+        ancestor = None if record.rebuilt else await self.versions.ancestor(record, remote)
+        stored = await self.versions.stored_base(record) if record.rebuilt else {}
+        look = functools.partial(self._local.hash_changed, key)
+        async with self._texts.ready(key, remote, files, look, ancestor) as texts:
+            if self.store.record(key).removed:
+                raise ChangedMeanwhile("the object was removed here while a new version of it came in")
+            if record.rebuilt:
+                self.versions.take_base(key, stored)
+            local = self._local.facts(key)
+            applied = apply.remote_version(
+                self.store, key, remote, files, local, self.device_id, ancestor=ancestor, merged_texts=texts
+            )
         for parent, name in applied.names:
             self._announce(parent, name)
 
+    async def _end_pending(self, key: int, remote: RemoteObject, files: FileSet) -> None:
+        """Another version came than the pending one: made from that, it makes it the base; else it never was one.
+
+        Merged from the base before, what was edited here after the pending version would seem to be edited there too.
+        """
+        record = self.store.record(key)
+        pending = record.pending
+        if pending is None or pending.stamp == remote.stamp:  # the latter is somebody else's by now
+            return
+        agreed = agree.agreed(self.store, record)
+        if not record.rebuilt and lineage.went_on(agreed, pending, remote, files):
+            self._incomplete.pop(key, None)
+            agree.rebase_on_pending(self.store, key, last_writer_wins=not self.server.checks_base)
+        else:
+            await self._remove_leftover(record)
+
     async def adopt(self, remote: RemoteObject) -> None:
         """Show an object never seen here, once all of it is known: never empty, never half."""
-        files = await self.list_version(remote)
+        files = await self.versions.files_of(remote)
         with self.store.state.transaction():
             head = objects.adopt(self.store, remote)
             applied = apply.remote_version(self.store, head.key, remote, files, {}, self.device_id)
@@ -145,22 +162,6 @@ class Transfer:
         """Room on the storage host of new objects."""
         return await (await self._open_host(self._csh_id)).quota()
 
-    async def list_version(self, remote: RemoteObject) -> FileSet:
-        """The attached files of an announced version, as the storage host has them; RemoteError if it lacks any."""
-        if not remote.file_paths:
-            return {}
-        host = await self._open_host(remote.csh_id)
-        shown = names.safe_name(remote.oaio_id)[:80]
-        missing = f"version {remote.stamp} of {shown} is announced, but the storage host "
-        try:
-            listed = await host.list_tree(f"{remote.oaio_id}/{remote.stamp}")
-        except RemoteNotFound:
-            raise RemoteError(missing + "does not have it") from None
-        lacking = [path for path in remote.file_paths if path not in listed]
-        if lacking:
-            raise RemoteError(f"{missing}lacks {len(lacking)} of its files, {lacking[0][:80]!r} for one")
-        return {path: listed[path] for path in remote.file_paths}
-
     # -- a version for the server ----------------------------------------------------------------------------
 
     async def push(self, key: int) -> Pushed:
@@ -169,38 +170,57 @@ class Transfer:
         Raises Conflict when the server's version is another one than ours was made from, ChangedMeanwhile, and what
         the outside raises. Whatever happens, what is here stays, and dirty.
         """
-        await self._remove_leftover(self.store.record(key))
-        await self._hash_changed(key)
-        record = self.store.record(key)
+        begun = await self._leftover(self.store.record(key))
+        await self._local.hash_changed(key)
+        moment = await self._local.moment(key)
+        record, base = moment.record, moment.base
         if record.removed:
             raise ChangedMeanwhile(f"{record.name} was removed")
-        wanted, postponed, refused = self._wanted(record)
-        base = self.store.base_files(key)
+        if record.rebuilt:
+            raise ChangedMeanwhile(f"{record.name} was made again here: the server's version comes in first")
+        wanted, postponed, refused = await self._wanted(moment)
         seq = record.local_seq - bool(postponed)
         if record.base_stamp and _same_files(base, wanted) and merge.same(record.values, record.base_values):
-            apply.nothing_to_push(self.store, key, seq)
+            await self._remove_leftover(record)
+            agree.nothing_to_push(self.store, key, seq)
             return Pushed(None, postponed, refused)
-        version = self._next_version(record, wanted)
+        if begun is not None and not self._goes_on(begun, record, wanted):
+            await self._remove_leftover(record)
+            raise ChangedMeanwhile(f"{record.name}: a version begun before is out of date")
+        version = await self._next_version(record, wanted, None if begun is None else begun.stamp)
+        if begun is None:  # else it may have been announced before, with the answer or the call itself on its way
+            self._incomplete[key] = version.stamp
         try:
-            stored = await self._store_version(key, version, base)
-            answer = await self._announce_version(key, replace(version, files=stored), base)
-        except (ChangedMeanwhile, Conflict, Corrupt, Forbidden, RemoteNotFound, StorageFull):
-            await self._abandon(key, version.stamp)
+            await self._make_durable(version.files, moment)
+            stored = await self._store_version(key, version, moment, begun=begun is not None)
+            self._incomplete.pop(key, None)
+            with self._traffic.step(self.store.record(key).oaio_id or "", "announcing"):
+                answer = await self._announce_version(key, replace(version, files=stored), moment)
+        except (ChangedMeanwhile, Conflict, Forbidden, RemoteNotFound, StorageFull):
+            await self._abandon(key)
             raise
+        except RemoteExists:  # by chance another device's version has this stamp: nothing of ours is there
+            self._incomplete.pop(key, None)
+            self.store.update_object(key, pending=None)
+            raise ChangedMeanwhile(f"{record.name}: another version is being made under the same stamp") from None
         # Any other failure leaves the outcome open: what is pending says so until the server can be asked.
         agreed = Version(answer.stamp, version.values, stored)
-        apply.settle(self.store, key, seq, answer, agreed, last_writer_wins=not self.server.checks_base)
-        await self._make_durable(key, stored)
+        before = Version(record.base_stamp or OLDEST_STAMP, record.base_values, base)
+        agree.settle(
+            self.store, key, seq, answer, agreed, before=before, last_writer_wins=not self.server.checks_base
+        )  # fmt: skip
+        await trio.to_thread.run_sync(self.store.state.sync_to_disk)
+        labels.write(self.store, key)  # after the rows that it repeats, also after a power cut
         return Pushed(answer.stamp, postponed, refused)
 
-    def _wanted(self, record: ObjectRecord) -> tuple[dict[str, FileFact], tuple[str, ...], dict[str, str]]:
+    async def _wanted(self, moment: Moment) -> tuple[dict[str, FileFact], tuple[str, ...], dict[str, str]]:
         """The files of the next version, the paths that wait, and those that no storage host takes."""
-        nodes = self.store.attached(record.key)
-        base = self.store.base_files(record.key)
-        refused = {one.what: one.why for one in names.unstorable(nodes)}
+        nodes, base = moment.nodes, moment.base
+        unstorable = await trio.to_thread.run_sync(names.unstorable, tuple(nodes))
+        refused = {one.what: one.why for one in unstorable}
         wanted = {path: node.fact for path, node in nodes.items() if path not in refused and not node.dirty}
         waiting = {path for path, node in nodes.items() if node.dirty and path not in refused}
-        waiting |= self._just_gone(record.key, {path for path in base if path not in nodes})
+        waiting |= self._just_gone(moment.record.key, {path for path in base if path not in nodes})
         wanted |= {path: base[path] for path in waiting if path in base}
         return wanted, tuple(sorted(waiting)), refused
 
@@ -214,21 +234,46 @@ class Transfer:
         recent = (path for path in gone if now - changes.vanished.get((key, path), 0.0) < _RECENT)
         return set(recent)
 
-    def _next_version(self, record: ObjectRecord, wanted: FileSet) -> Version:
+    async def _leftover(self, record: ObjectRecord) -> Version | None:
+        """A version begun before that can still become the next one; what can't is cleared away.
+
+        Raises Conflict when it has become the server's and only the answer was lost, or another one may have been made
+        from it.
+        """
+        pending = record.pending
+        if pending is not None and self._incomplete.get(record.key) != pending.stamp:
+            current = await self._told(record)
+            if current is not None and current.stamp not in (record.base_stamp, pending.stamp):
+                raise Conflict(f"{record.name} was changed elsewhere")
+            if current is not None and current.stamp == pending.stamp:
+                pending = None
+        if pending is not None and pending.stamp > (record.base_stamp or ""):
+            return pending
+        await self._remove_leftover(record)
+        return None
+
+    def _goes_on(self, begun: Version, record: ObjectRecord, wanted: FileSet) -> bool:
+        """Whether the next version may be made under this stamp: the server may still get to hear of what it was."""
+        unheard = self._incomplete.get(record.key) == begun.stamp
+        return unheard or (_same_files(begun.files, wanted) and merge.same(begun.values, record.values))
+
+    async def _next_version(self, record: ObjectRecord, wanted: FileSet, begun: Stamp | None = None) -> Version:
         now = datetime.fromtimestamp(self.store.wall_clock(), UTC)
-        base = record.base_stamp or OLDEST_STAMP
-        if stamps.make(now) <= base:
-            # That clock was ahead of ours. Not just the next moment: every device with a right clock would take it.
-            now = stamps.to_datetime(base) + timedelta(microseconds=random.randint(1, 1_000_000))
-        stamp = stamps.after(base, now)
+        # Where that clock was ahead of ours: not just the next moment, every device with a right clock would take it.
+        step = random.randint(1, 1_000_000)
+        base, asked = record.base_stamp or OLDEST_STAMP, self.stamps.get(record.key)
+        stamp = begun or (asked if asked and asked > base else stamps.after(base, now, step))
         version = Version(stamp, record.values, wanted)
         oaio_id = record.oaio_id or names.make_oaio_id(
             self.app_id, self.username, self.device_id, record.values, tuple(wanted), stamp
         )
-        self.store.update_object(record.key, oaio_id=oaio_id, pending=version)
+        pending = await trio.to_thread.run_sync(records.dump_version, version)
+        self.store.update_object(record.key, oaio_id=oaio_id, pending=pending)
+        if record.oaio_id is None:
+            labels.write(self.store, record.key)  # before any server hears of it
         return version
 
-    async def _store_version(self, key: int, version: Version, base: FileSet) -> FileSet:
+    async def _store_version(self, key: int, version: Version, moment: Moment, *, begun: bool) -> FileSet:
         """Build the version's folder on the storage host; its files as the host lists them."""
         if not version.files:
             return {}
@@ -236,22 +281,21 @@ class Transfer:
         host = await self._open_host(record.csh_id)
         folder = f"{record.oaio_id}/{version.stamp}"
         base_folder = f"{record.oaio_id}/{record.base_stamp}" if record.base_stamp else ""
-        await VersionBuilder(self.store, self.downloads, host, record, folder, base_folder, version.files).run(base)
-        listed = dict(await host.list_tree(folder))
-        for stray in listed.keys() - version.files.keys():  # came along with the base version's folder
-            await host.remove(f"{folder}/{stray}")
-            del listed[stray]
-        if not _same_files(version.files, listed, unknown_is_same=True):
-            raise Corrupt(f"the storage host did not keep the files of {record.name} as they were sent")
-        return {path: replace(fact, mtime_ns=listed[path].mtime_ns) for path, fact in version.files.items()}
+        builder = VersionBuilder(
+            self.store, self.downloads, host, record, folder, base_folder, version.files, moment.nodes
+        )  # fmt: skip
+        with self._traffic.push(record.oaio_id or "", moment.base, version.files):
+            listed = await builder.run(moment.base, begun=begun)
+        return {path: FileFact(one.size, one.md5, listed[path].mtime_ns) for path, one in version.files.items()}
 
-    async def _announce_version(self, key: int, version: Version, base: FileSet) -> RemoteObject:
+    async def _announce_version(self, key: int, version: Version, moment: Moment) -> RemoteObject:
         record = self.store.record(key)
         outgoing = Outgoing(
             oaio_id=OaioId(record.oaio_id or ""), stamp=version.stamp, base=record.base_stamp or "",
             values=version.values, file_paths=tuple(version.files), base_values=record.base_values,
-            base_file_paths=tuple(base),
+            base_file_paths=tuple(moment.base),
             csh_id=record.csh_id, right=record.right, dialect=record.dialect,
+            merged=record.restored.stamp if record.restored else "",
         )  # fmt: skip
         if record.base_stamp is None:
             return await self._register(record, outgoing)
@@ -268,12 +312,20 @@ class Transfer:
             answer = await self.server.register(outgoing)
         except RemoteExists:
             raise Conflict(f"the server has another version of {record.name} already") from None
-        if answer.stamp != outgoing.stamp and outgoing.file_paths:
-            # The server may move the stamp of a new object (PROTOCOL.md): its files are looked for under that one.
-            host = await self._open_host(record.csh_id)
-            await host.copy(f"{record.oaio_id}/{outgoing.stamp}", f"{record.oaio_id}/{answer.stamp}")
-            await host.remove(f"{record.oaio_id}/{outgoing.stamp}")
+        if answer.stamp != outgoing.stamp:
+            await self._move(record, answer.stamp)
         return answer
+
+    async def _move(self, record: ObjectRecord, stamp: Stamp) -> None:
+        """The server gave a new object another *stamp* (PROTOCOL.md): its files are looked for under that one."""
+        if record.pending is None or not record.pending.files:
+            return
+        files, nodes = record.pending.files, self.store.attached(record.key)
+        host = await self._open_host(record.csh_id)
+        old, new = f"{record.oaio_id}/{record.pending.stamp}", f"{record.oaio_id}/{stamp}"
+        builder = VersionBuilder(self.store, self.downloads, host, record, new, old, files, nodes)
+        await builder.run(files, begun=True)
+        await host.remove(old)
 
     async def _check_current(self, record: ObjectRecord) -> None:
         """Servers in the field let the last writer win: look just before announcing that the base is still theirs."""
@@ -288,33 +340,44 @@ class Transfer:
         current = await self._listed(record)
         if record.oaio_id is None or current is None or current.stamp != record.base_stamp:
             raise Conflict(f"{record.name} was changed elsewhere: look again before it is deleted")
-        await self.server.delete(record.oaio_id)
+        await self.server.delete(record.oaio_id, record.base_stamp)
+        wipes.deleted(self.store, record)
 
     async def _listed(self, record: ObjectRecord) -> RemoteObject | None:
         listing = await self.server.list_objects()
         return next((one for one in listing.objects if one.oaio_id == record.oaio_id), None)
 
-    async def _abandon(self, key: int, stamp: Stamp) -> None:
+    async def _told(self, record: ObjectRecord) -> RemoteObject | None:
+        """What the server lists of the object; None only for one that it surely has not registered.
+
+        A listing that lacks a registered object, or has entries that can't be read, is no reason to remove anything.
+        """
+        listing = await self.server.list_objects()
+        found = next((one for one in listing.objects if one.oaio_id == record.oaio_id), None)
+        if found is None and (listing.skipped or record.base_stamp is not None):
+            raise RemoteError(f"{record.name} is not in the server's list just now: looking again later")
+        return found
+
+    async def _abandon(self, key: int) -> None:
         """Remove a version's folder that will not be announced; what fails now is tried again before the next push."""
-        record = self.store.record(key)
         try:
             with trio.move_on_after(10, shield=True):
-                current = await self._listed(record)
-                if current is None or current.stamp != stamp:  # else it is somebody's after all
-                    await self._remove_version(record, stamp)
-                self.store.update_object(key, pending=None)
+                await self._remove_leftover(self.store.record(key))
         except RemoteError:
             return
 
     async def _remove_leftover(self, record: ObjectRecord) -> None:
         """Clear away a version begun before, once the server says that it did not become the current one.
 
-        Raises Conflict when it did and only the answer was lost: to be adopted, by no means removed.
+        Raises Conflict when it did, whatever the answer was: to be adopted, by no means removed or forgotten.
         """
+        self._incomplete.pop(record.key, None)
         if record.pending is None:
             return
-        current = await self._listed(record)
-        if current is not None and lineage.is_announced(record.pending, current):
+        current = await self._told(record)
+        if current is not None and (
+            lineage.is_announced(record.pending, current) or record.pending.stamp in current.lineage
+        ):
             raise Conflict(f"the last version of {record.name} had arrived after all")
         if current is None or current.stamp != record.pending.stamp:
             await self._remove_version(record, record.pending.stamp)
@@ -325,10 +388,12 @@ class Transfer:
             host = await self._open_host(record.csh_id)
             await host.remove(f"{record.oaio_id}/{stamp}")
 
-    async def _make_durable(self, key: int, stored: FileSet) -> None:
-        """What the database now calls agreed must not be found half-written after a power cut."""
-        nodes = self.store.attached(key)
-        paths = [self.store.absolute(nodes[path]) for path in stored if path in nodes and nodes[path].local]
+    async def _make_durable(self, files: FileSet, moment: Moment) -> None:
+        """Before a version is begun: after a power cut its id, stamp and folder must be known, and its files whole.
+
+        Else what the database calls agreed could be found half-written, as if that were an edit.
+        """
+        paths = await self._local.places([moment.nodes[path] for path in files if path in moment.nodes])
 
         def sync_all() -> None:
             for path in filter(_written_lately, paths):
@@ -338,14 +403,9 @@ class Transfer:
         await trio.to_thread.run_sync(sync_all)
 
 
-def _same_files(a: FileSet, b: FileSet, *, unknown_is_same: bool = False) -> bool:
-    """The same paths with the same contents; *unknown_is_same* trusts a host that tells no hashes for equal sizes."""
-    return a.keys() == b.keys() and all(
-        fact.same_content(b[path])
-        or fact == b[path]
-        or (unknown_is_same and fact.size == b[path].size and not (fact.md5 and b[path].md5))
-        for path, fact in a.items()
-    )
+def _same_files(a: FileSet, b: FileSet) -> bool:
+    """The same paths with the same contents."""
+    return a.keys() == b.keys() and all(fact.same_content(b[path]) or fact == b[path] for path, fact in a.items())
 
 
 def _written_lately(path: str) -> bool:

@@ -13,15 +13,30 @@ from ..core.model import StorageAccount
 from ..errors import RemoteNotFound, Unsupported
 from ..remote import hosts
 from ..remote.contract import OaioServer, StorageHost
+from .metered import MeteredHost
+from .traffic import Traffic
 
 
 class Hosts:
-    """Opens hosts at the first call. *storage_urls* point csh ids at other base URLs."""
+    """Opens hosts at the first call. *storage_urls* point csh ids at other base URLs, *here* as in ``open_storage``.
 
-    def __init__(self, server: OaioServer, storage_urls: Mapping[str, str], *, insecure: bool = False) -> None:
+    Their transfers are reported to *traffic*, which holds them up where there is a limit.
+    """
+
+    def __init__(
+        self,
+        server: OaioServer,
+        storage_urls: Mapping[str, str],
+        *,
+        insecure: bool = False,
+        here: bool = True,
+        traffic: Traffic | None = None,
+    ) -> None:
         self._server = server
         self._storage_urls = storage_urls
         self._insecure = insecure
+        self._here = here
+        self.traffic = traffic or Traffic()
         self._open: dict[str, StorageHost] = {}
         self._lock = trio.Lock()
 
@@ -30,7 +45,8 @@ class Hosts:
         async with self._lock:
             host = self._open.get(csh_id)
             if host is None:
-                host = self._open[csh_id] = self._connect(await self._account(csh_id))
+                host = MeteredHost(self._connect(await self._account(csh_id)), csh_id, self.traffic)
+                self._open[csh_id] = host
             return host
 
     async def _account(self, csh_id: str) -> StorageAccount:
@@ -40,7 +56,7 @@ class Hosts:
             raise Unsupported(f"the server has no storage account {csh_id!r} for you") from None
 
     def _connect(self, account: StorageAccount) -> StorageHost:
-        return hosts.open_storage(account, self._storage_urls, insecure=self._insecure)
+        return hosts.open_storage(account, self._storage_urls, insecure=self._insecure, here=self._here)
 
     async def forget(self) -> None:
         """See ``contract.OpenHost``."""

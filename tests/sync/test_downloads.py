@@ -73,12 +73,30 @@ async def test_bytes_that_fail_their_checksum_never_show(world: World) -> None:
     three.hosts.faults.flipped = True
     with pytest.raises(errors.Corrupt):
         await three.read("Notes/a.txt")
-    three.hosts.faults.flipped, three.hosts.faults.cut_after = False, 2
-    with pytest.raises(OaiofsError):
-        await three.read("Notes/a.txt")
+    three.hosts.faults.flipped, three.hosts.faults.cut_after = False, 0
+
+    async def in_vain() -> None:
+        with pytest.raises(OaiofsError):
+            await three.read("Notes/a.txt")
+
+    await world.during(in_vain)
+    assert three.calls["get"] > 2, "it was tried again"
     three.hosts.faults.cut_after = None
     assert await three.read("Notes/a.txt") == b"first"
     assert os.listdir(three.root / "staging") == []
+
+
+@simulated
+async def test_a_cut_download_is_taken_up_where_it_was(world: World) -> None:
+    await two_with_a_number(world)
+    three = await world.syncing("three")
+    three.hosts.faults.cut_after = 2
+
+    async def read() -> None:
+        assert await three.read("Notes/a.txt") == b"first"
+
+    await world.during(read)
+    assert three.calls["get"] == 3, "fi, rs, t"
 
 
 @simulated
@@ -165,3 +183,19 @@ async def test_a_read_only_object_is_shown_and_not_written(world: World) -> None
     assert await bob.read("Notes/a.txt") == b"first"
     with pytest.raises(errors.AccessDenied):
         await bob.write("Notes/a.txt", b"no")
+
+
+@simulated
+async def test_a_new_version_drops_only_the_files_whose_bytes_are_others(world: World) -> None:
+    one, two = await two_with_a_number(world)
+    kept, replaced = two.ino("Notes/b.txt"), two.ino("Notes/a.txt")
+    await one.write("Notes/a.txt", b"newer")
+    await one.set_value("Notes", "n", 2)
+    await world.settle()
+    assert await two.values("Notes") == {"_name": "Notes", "n": 2}
+    assert two.ino("Notes/b.txt") == kept
+    assert two.ino("Notes/a.txt") != replaced
+    two.offline = True
+    assert await two.read("Notes/b.txt") == b"second"
+    assert two.calls["get"] == 0
+    assert not two.store.node(two.ino("Notes/a.txt")).local

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from oaiofs.errors import InvalidSidecar
-from tests.devicekit import Device, World, simulated
+from tests.devicekit import Device, World, simulated, simulated_foreign
 from tests.sync.stories import two_with_notes
 
 
@@ -116,20 +116,34 @@ async def test_a_sidecar_only_read_is_refreshed_at_once_under_a_new_inode(world:
 # ---------------------------------------------------------------------------------------- files on both devices
 
 
-@simulated
-async def test_of_the_same_file_both_are_kept_on_both_devices(world: World) -> None:
+async def both_edit_a_file(world: World) -> tuple[Device, Device, str]:
+    """Two devices after both edited Notes/a.txt; the conflict copy's path."""
     one, two = await two_with_notes(world)
     await one.write("Notes/a.txt", b"of one")
     await world.go_on(3)
     await two.write("Notes/a.txt", b"of two")
     await world.go_on(60)
-    copy = the_conflict_copy(two)
+    return one, two, the_conflict_copy(two)
+
+
+@simulated
+async def test_of_the_same_file_both_are_kept_on_both_devices(world: World) -> None:
+    one, two, copy = await both_edit_a_file(world)
     assert copy.startswith("a (conflict two ")
     assert copy.endswith(".txt")
     expected = {"a.txt": b"of one", copy: b"of two", "b.txt": b"second"}
     assert await one.files("Notes") == await two.files("Notes") == world.stored("Notes") == expected
     assert [(record.kind, record.path, record.copy) for record in two.conflicts()] == [("file", "a.txt", copy)]
     assert one.conflicts() == []
+
+
+@simulated
+async def test_a_conflict_copy_that_another_device_removes_is_no_conflict_any_more(world: World) -> None:
+    one, two, copy = await both_edit_a_file(world)
+    assert [conflict.copy for conflict in two.conflicts()] == [copy]
+    one.unlink(f"Notes/{copy}")
+    await world.go_on(60)
+    assert two.conflicts() == []
 
 
 @simulated
@@ -225,3 +239,17 @@ async def test_a_displaced_file_that_was_written_before_a_kill_comes_back(world:
     copy = the_conflict_copy(again)
     assert await again.read(f"Notes/{copy}") == b"LATE!"
     assert os.listdir(again.root / "detached") == []
+
+
+@simulated_foreign
+async def test_devices_that_doubt_each_others_versions_come_to_an_end(world: World) -> None:
+    one, two = await two_with_notes(world)
+    await two.write("Notes/new", b"x")
+    await world.go_on(30)
+    one.unlink("Notes/new")
+    await world.go_on(120)
+    before = world.versions("Notes")
+    await world.go_on(300)
+    assert world.versions("Notes") == before
+    assert "new" not in world.stored("Notes"), "what was taken away twice was meant"
+    assert one.paths("Notes") == two.paths("Notes") == ["a.txt", "b.txt"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from oaiofs import errors
+from oaiofs.transfer.local import Local
 from tests.devicekit import World, simulated, simulated_foreign
 from tests.sync.stories import two_with_a_number
 
@@ -328,8 +332,74 @@ async def test_a_version_of_another_device_under_our_stamp_is_never_taken_for_ou
     await world.go_on(5)
     record = one.record("Notes")
     theirs = world.announced("Notes")
-    pending = replace(two.transfer._next_version(record, {}), stamp=theirs.stamp)
+    pending = replace(await two.transfer._next_version(record, {}), stamp=theirs.stamp)
     one.store.update_object(record.key, pending=replace(pending, values=record.values))
     one.offline = False
     await world.go_on(120)
     assert world.announced("Notes").values == {"_name": "Notes", "n": 1, "of one": 1, "of two": 2}
+
+
+@simulated
+async def test_a_file_renamed_while_another_is_hashed_keeps_its_own_content(world: World) -> None:
+    """As log files are rotated; the other content is one that the storage host has, so that nothing would be sent."""
+    one, two = await two_with_a_number(world)
+    await one.write("Notes/d.txt", b"known to all")
+    await world.go_on(20)
+    await one.write("Notes/a.txt", b"an edit")
+    await one.write("Notes/b.txt", b"an edit too")
+    key = one.store.by_name["Notes"].key
+    _, later = (path for path, node in one.store.attached(key).items() if node.dirty)
+    threads = trio.to_thread.current_default_thread_limiter()
+    tokens = [object() for _ in range(int(threads.available_tokens))]
+    for token in tokens:
+        threads.acquire_on_behalf_of_nowait(token)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Local(one.store, 30.0).hash_changed, key)
+        await wait_all_tasks_blocked()
+        await one.rename(f"Notes/{later}", "Notes/old.txt")
+        await one.rename("Notes/d.txt", f"Notes/{later}")
+        for token in tokens:
+            threads.release_on_behalf_of(token)
+    await world.go_on(40)
+    expected = await one.files("Notes")
+    assert expected["old.txt"].startswith(b"an edit")
+    assert world.stored("Notes") == expected
+    assert await two.files("Notes") == expected
+
+
+@simulated
+async def test_the_stamp_of_a_version_that_may_have_been_announced_never_gets_another_content(world: World) -> None:
+    """The announcement is lost or late; the next try breaks off while storing; then the file is edited once more."""
+    one, _ = await two_with_a_number(world)
+    lost = errors.Unreachable("There is no network.")
+    one.server.faults.fail("upload", lost)
+    await one.write("Notes/a.txt", b"of the first try")
+    while not one.server.faults.raised["upload"]:
+        await world.go_on(0.1)
+    announced = one.record("Notes").pending
+    assert announced is not None
+    one.hosts.faults.fail("list_tree", lost)
+    while not one.hosts.faults.raised["list_tree"]:
+        await world.go_on(0.1)
+    assert one.record("Notes").pending == announced
+    await one.write("Notes/a.txt", b"of the second try")
+    await world.go_on(60)
+    assert world.stored("Notes")["a.txt"] == b"of the second try"
+    assert world.announced("Notes").stamp != announced.stamp
+    assert world.strays() == set()
+
+
+@simulated
+async def test_a_file_that_is_cut_where_the_disk_lost_bytes_is_sent_as_it_is_then(world: World) -> None:
+    """It was sent between the close(2) that told of the loss and the last one, which cuts it."""
+    one, two = await two_with_a_number(world)
+    handle = await one.open_file("Notes/a.txt", os.O_RDWR)
+    await one.vfs.files.write(handle, 0, b"0123456789")
+    one.vfs.files._losses.note(one.ino("Notes/a.txt"), 7, errors.NoSpace("the disk is full"))
+    with pytest.raises(errors.NoSpace):
+        one.vfs.files.flush(handle)
+    await world.go_on(20)
+    one.vfs.files.release(handle)
+    await world.go_on(20)
+    assert await one.read("Notes/a.txt") == b"0123456"
+    assert world.stored("Notes") == await one.files("Notes") == await two.files("Notes")
