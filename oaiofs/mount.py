@@ -4,7 +4,8 @@ Nothing else spawns tasks for as long as the mount lives:
 
     trio.run
     +-- stack: client root -> server and hosts
-        +-- services: sync loops, downloads, control socket, signals, callers who wait
+        +-- services: sync loops, downloads, eviction, pinned files, who uses what, stored files to be removed,
+            the trash's tending, control socket, signals, callers who wait, room on the disk
             +-- fuse.serve, returns when the mount is taken away
         down: unmount -> write the kernel's pages back -> push for a bounded time -> cancel services -> unwind
 
@@ -14,6 +15,7 @@ Must not know what a program does in the mount, nor how anything is sent.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import signal
@@ -24,16 +26,25 @@ from typing import Any
 
 import trio
 
-from . import control, fuse, mountinfo
+from . import control, fuse, mountinfo, power, session
+from .cache import objects, versions
 from .cache.recover import recover
 from .cache.store import Store
 from .config import Settings
-from .errors import Busy, ConfigError, OaiofsError, Unauthorized, UsageError
+from .core.eviction import Limits
+from .errors import Busy, Forbidden, OaiofsError, Unauthorized, UsageError
+from .progress import Progress
 from .remote.oaio import HttpOaioServer
+from .session import Access, Owner
 from .status import Status
 from .sync import Pace, Sync
+from .sync.eviction import Eviction
+from .sync.pinning import Pinning
 from .transfer import Transfer
 from .transfer.hosts import Hosts
+from .transfer.traffic import Limit, Traffic
+from .verbs import VERBS, Place
+from .verbs import trash as trash_verbs
 from .vfs import Identity, Outlook, Vfs
 
 log = logging.getLogger(__name__)
@@ -42,6 +53,7 @@ _WRITE_BACK_TIMEOUT = 10.0
 _WRITERS_PATIENCE, _WRITERS_INTERVAL = 3.0, 0.1
 _FIRST_LOOK_TIMEOUT = 15.0
 _FIRST_CONTACT_TIMEOUT = 2.0
+_ROOM_EVERY = 3.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -49,7 +61,8 @@ def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
     """Mount and serve until the mount is taken away; *ready* is called when it answers.
 
     Raises UsageError for a mountpoint that can't be used, Busy when the client root has another mount, ConfigError
-    when it belongs to another account, Unauthorized when the server does not accept the password.
+    when it belongs to another account, Unauthorized when the server does not accept the password, Forbidden when the
+    account may not act for another user.
     """
     _prepare_mountpoint(settings.mountpoint)
     trio.run(_main, settings, ready, strict_exception_groups=True)
@@ -84,64 +97,88 @@ async def _main(settings: Settings, ready: Callable[[], None] | None) -> None:
         stack.callback(lambda: store.close(clean=ended_in_order))
         recover(store)
         device_id = store.state.meta("device_id") or settings.device_id
-        server = HttpOaioServer(
-            settings.server, settings.user, settings.password.reveal(), device_id=device_id, app_id=settings.app_id,
-            insecure=settings.insecure,
-        )  # fmt: skip
-        stack.push_async_callback(server.aclose)
-        hosts = Hosts(server, settings.storage_urls, insecure=settings.insecure)
-        stack.push_async_callback(hosts.aclose)
-        mount = _Mount(settings, store, server, hosts, device_id)
+        traffic = Traffic(Limit(settings.limit_up), Limit(settings.limit_down))
+        server, hosts = await stack.enter_async_context(
+            session.connected(
+                _owner(settings), _access(settings), device_id=device_id, app_id=settings.app_id, traffic=traffic
+            )
+        )
+        mount = _Mount(settings, store, server, hosts, traffic, device_id)
         stack.callback(mount.detach)
         await mount.serve(ready)
         ended_in_order = True
 
 
 def _open_store(settings: Settings) -> Store:
-    """The client root, which belongs to one account and keeps the device id that it began with."""
-    store = Store(settings.client_root, local_only=settings.local_only, steady_clock=trio.current_time)
-    account = f"{settings.user} {settings.server}"
-    owner = store.state.meta("account")
-    if owner is not None and owner != account:
-        store.close(clean=store.state.clean)  # as it was found: recovering is for its owner's next mount
-        user, _, server = owner.partition(" ")
-        raise ConfigError(
-            f"{settings.client_root} holds the objects of {user} at {server}: give {settings.user} at "
-            f"{settings.server} another --client-root"
-        )
-    store.state.set_meta("account", account)
-    if store.state.meta("device_id") is None:
-        store.state.set_meta("device_id", settings.device_id)
-    return store
+    return session.open_root(
+        settings.client_root, _owner(settings), device_id=settings.device_id, app_id=settings.app_id,
+        csh_id=settings.csh_id, trash_days=settings.trash_days, local_only=settings.local_only,
+    )  # fmt: skip
+
+
+def _owner(settings: Settings) -> Owner:
+    return Owner(settings.user, settings.server, settings.login)
+
+
+def _access(settings: Settings) -> Access:
+    return Access(settings.password.reveal(), settings.storage_urls, settings.insecure)
 
 
 class _Mount:
     """One mount's parts, wired."""
 
     def __init__(
-        self, settings: Settings, store: Store, server: HttpOaioServer, hosts: Hosts, device_id: str
+        self,
+        settings: Settings,
+        store: Store,
+        server: HttpOaioServer,
+        hosts: Hosts,
+        traffic: Traffic,
+        device_id: str,
     ) -> None:
         self.settings = settings
         self.announce = fuse.Announcer()
         transfer = Transfer(
             store, server, hosts, username=settings.user, device_id=device_id, app_id=settings.app_id,
             csh_id=settings.csh_id, announce=self.announce, longest_quiet=settings.longest_quiet,
+            traffic=traffic,
         )  # fmt: skip
-        pace = Pace(settings.poll_interval, settings.quiet_time, settings.longest_quiet)
+        pace = Pace(
+            settings.poll_interval, settings.quiet_time, settings.longest_quiet, stretch=settings.poll_less,
+            on_battery=power.on_battery,
+        )  # fmt: skip
         self.sync = Sync(store, server, transfer, pace, self.announce)
-        self.downloads = transfer.downloads
+        self.downloads, self.sharing, self.wiping = transfer.downloads, transfer.sharing, transfer.wiping
+        limits = Limits(settings.cache_size, settings.cache_free)
+        busy = self.sync.busy.__contains__
+        self.eviction = Eviction(store, limits, busy=busy, announce=self.announce)
+        self.pinning = Pinning(
+            store, self.downloads.hydrate, limits, online=lambda: bool(self.sync.watch.online), announce=self.announce
+        )
+        self.downloads.make_room = self.eviction.make_room
+        store.stirred = self._stirred
+        self.downloads.drop_pages = self.announce.drop_pages
         account = {"server": settings.server, "user": settings.user, "device_id": device_id}
-        self.status = Status(store, self.sync, {"mountpoint": str(settings.mountpoint), **account})
+        self.progress = Progress(store, self.sync, traffic)
+        account["mountpoint"] = str(settings.mountpoint)
+        self.status = Status(store, self.sync, self.progress, account, limits, self.pinning.problem)
         outlook = Outlook(
             hydrate=transfer.downloads.hydrate, announce=self.announce, status=self.status.whole,
             conflicts=self.status.conflicts, state_of=self.status.state_of, error_of=self.status.error_of,
-            quota=lambda: self.sync.quota,
+            quota=lambda: self.sync.quota, history=transfer.history, sharing=transfer.sharing,
+            stream=transfer.downloads.open,
         )  # fmt: skip
         identity = Identity(settings.user, device_id, settings.app_id, settings.csh_id)
         self.vfs = Vfs(store, identity, outlook, read_only=settings.read_only)
         self.operations = fuse.Operations(self.vfs)
+        self.place = Place(
+            store, device_id, self.announce, hydrate=self.downloads.hydrate, fetch=self.downloads.fetch,
+            history=transfer.history, sharing=transfer.sharing, state_of=self.status.state_of, busy=busy,
+            read_only=settings.read_only, mounted=True,
+        )  # fmt: skip
         self._attached = False  # to the kernel's FUSE
         self._mounted = False  # in the tree
+        self._answers = trio.Event()  # set once the mount is there and answers
         self._device = ""  # what tells this mount from others at the same place
         self._ending = trio.Event()
 
@@ -162,6 +199,11 @@ class _Mount:
             self._attached = False
             if self.announce.stop():
                 fuse.detach(unmount=self._mounted)
+            if self._mounted and self._is_there():  # libfuse leaves a broken connection's mount in the tree
+                try:
+                    mountinfo.remove(self.settings.mountpoint, lazy=True)
+                except OaiofsError as error:
+                    log.warning("%s", error)
 
     async def serve(self, ready: Callable[[], None] | None) -> None:
         settings = self.settings
@@ -173,7 +215,13 @@ class _Mount:
             self.downloads.bind(services)
             services.start_soon(self._watch_signals)
             services.start_soon(self.sync.run)
+            services.start_soon(self.eviction.run)
+            services.start_soon(self.pinning.run)
+            services.start_soon(self.sharing.run)
+            services.start_soon(self.wiping.run)
+            services.start_soon(trash_verbs.tend, self.place, settings.trash_days, self.sync.watch.time)
             services.start_soon(self.operations.callers.watch)
+            services.start_soon(self._keep_room)
             # Before the mount is there: finding the socket's name looks at the mountpoint, and nobody answers yet.
             await services.start(control.serve, running, self._handlers())
             await self._check_account()
@@ -190,18 +238,47 @@ class _Mount:
             await self._last_push()
             services.cancel_scope.cancel()
 
+    def _stirred(self) -> None:
+        self.eviction.ring()
+        self.pinning.ring()
+        self.wiping.ring()
+
+    async def _keep_room(self) -> None:
+        """On a full disk: look again and again whether there is room, and then do what had to wait for it."""
+        store = self.vfs.store
+        while True:
+            was_full = store.state.room.full
+            if store.state.find_room():
+                if was_full:
+                    log.info("this machine's disk has room again")
+                self._catch_up()
+            else:
+                await trio.to_thread.run_sync(versions.clear, store.files.root)  # a mere cache goes first
+            await trio.sleep(_ROOM_EVERY)
+
+    def _catch_up(self) -> None:
+        try:
+            objects.run_intents(self.vfs.store)
+            self.vfs.files.catch_up()
+        except (OaiofsError, OSError) as error:
+            log.info("tried again in a while: %s", error)
+
     async def _check_account(self) -> None:
         """A password that is not accepted is told while somebody waits for it; an outage keeps no mount from beginning.
 
-        Raises Unauthorized.
+        Raises Unauthorized, and Forbidden for who may not act for the objects' user.
         """
         with trio.move_on_after(_FIRST_CONTACT_TIMEOUT):
             await self.sync.first_contact()
-        if isinstance(self.sync.watch.outage, Unauthorized):
-            raise self.sync.watch.outage
+        outage, owner = self.sync.watch.outage, _owner(self.settings)
+        if isinstance(outage, Unauthorized):
+            raise outage
+        if isinstance(outage, Forbidden) and owner.login not in ("", owner.user):
+            raise Forbidden(f"{owner.login} may not act for {owner}: that needs a superuser's account. ({outage})")
 
     async def _say_ready(self, ready: Callable[[], None] | None) -> None:
         await trio.to_thread.run_sync(os.stat, self.settings.mountpoint, abandon_on_cancel=True)
+        self._answers.set()
         if self.vfs.store.state.meta("listed") is None:  # whoever looks at a new one should not see a part
             with trio.move_on_after(_FIRST_LOOK_TIMEOUT):
                 await self.sync.first_look()
@@ -218,7 +295,7 @@ class _Mount:
             except OaiofsError as error:
                 log.info("at the end: %s", error)
         if self.sync.pending():
-            log.warning("changes of %d objects go to the server with the next mount", self.sync.pending())
+            log.warning("changes to go to the server with the next mount, in objects: %d", self.sync.pending())
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(*_SIGNALS) as received:
@@ -272,10 +349,21 @@ class _Mount:
     # -- what commands may ask -----------------------------------------------------------------------------------
 
     def _handlers(self) -> Mapping[str, control.Handler]:
-        return {"status": self._on_status, "sync": self._on_sync, "umount": self._on_umount}
+        handlers: dict[str, control.Handler] = {
+            **{name: functools.partial(verb, self.place) for name, verb in VERBS.items()},
+            "status": self._on_status, "sync": self._on_sync, "umount": self._on_umount,
+        }  # fmt: skip
+        return {name: functools.partial(self._once_there, handler) for name, handler in handlers.items()}
+
+    async def _once_there(self, handler: control.Handler, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Who asks before the mount is there would go on to use the bare folder below it."""
+        await self._answers.wait()
+        return await handler(arguments)
 
     async def _on_status(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         path = arguments.get("path")
+        if arguments.get("brief"):
+            return self.progress.brief()
         if path is None:
             return self.status.whole()
         name = Path(path).parts[0] if Path(path).parts else ""
@@ -299,11 +387,4 @@ class _Mount:
 
 
 def _mount_advice(error: Exception) -> str:
-    if not os.path.exists("/dev/fuse"):
-        return "this system has no /dev/fuse (in a container: run it with --device /dev/fuse)"
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return "this user may not open /dev/fuse; its mode is 0666 on most systems: `sudo chmod 666 /dev/fuse`"
-    return f"{error} (is fuse3 installed? allow_other needs user_allow_other in /etc/fuse.conf)"
-
-
-
+    return mountinfo.obstacle() or f"{error} (allow_other needs user_allow_other in /etc/fuse.conf)"

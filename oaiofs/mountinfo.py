@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -29,6 +30,23 @@ class Mounted(NamedTuple):
     @property
     def is_oaiofs(self) -> bool:
         return self.kind == "fuse.oaiofs"
+
+
+def obstacle() -> str:
+    """What keeps this user from mounting with FUSE, and what to do about it; '' where nothing is seen to."""
+    if not os.path.exists("/dev/fuse"):
+        return "this system has no /dev/fuse (in a container: run it with --device /dev/fuse)"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "this user may not open /dev/fuse; its mode is 0666 on most systems: `sudo chmod 666 /dev/fuse`"
+    if os.getuid() != 0 and shutil.which("fusermount3") is None:
+        return "there is no fusermount3, without which only root can mount: install the system's package fuse3"
+    return ""
+
+
+def of_oaiofs() -> list[Mounted]:
+    """All mounts of oaiofs on this machine, running or left behind."""
+    with open(_TABLE, "rb") as table:
+        return [mounted for mounted in map(_parse, table.read().splitlines()) if mounted.is_oaiofs]
 
 
 def at(mountpoint: Path) -> Mounted | None:

@@ -31,7 +31,8 @@ import pytest
 import trio
 
 from oaiofs import control, mountinfo
-from oaiofs.core.model import NAME_KEY, RemoteObject, Right
+from oaiofs.core.model import RemoteObject, Right
+from oaiofs.core.names import display_name
 from oaiofs.remote.contract import StorageHost
 from oaiofs.remote.hosts import open_storage
 from oaiofs.remote.oaio import HttpOaioServer
@@ -65,7 +66,7 @@ class Account(NamedTuple):
     password: str
 
 
-def wait_for(predicate: Callable[[], T], timeout: float = 15.0, what: str = "") -> T:
+def wait_for(predicate: Callable[[], T | None], timeout: float = 15.0, what: str = "") -> T:
     """The first truthy value of *predicate*, asked again and again; an OSError counts as not yet."""
     deadline = time.monotonic() + timeout
     while True:
@@ -122,8 +123,8 @@ class MountKit:
         self.path = self.folder / "mnt"
         self.client_root = self.folder / "root"
         self.process: subprocess.Popen[bytes] | None = None
+        self.wrong_on_purpose = ""  # why the client root is not checked at the end
         self._guard: threading.Timer | None = None
-        self._connection = 0  # the kernel's number for this mount
         self._log_file = self.folder / "mount.log"
         self._expected: list[str] = []
         for name in ("mnt", "run", "home"):
@@ -154,6 +155,8 @@ class MountKit:
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         try:
             if self.running and kind is None:
+                found = self.problems()
+                assert not found, f"wrong with the client root of {self.device_id}: {found}"
                 self.stop()
         finally:
             print(f"--- log of {self.device_id} ---\n{self.log}")
@@ -188,7 +191,7 @@ class MountKit:
         self._guard.start()
         wait_for(lambda: " is mounted at " in self.log[begun:] or not self.running, _START_TIMEOUT, "the mount")
         assert self.running, f"the mount ended with {self.process.returncode}:\n{self.log[begun:]}"
-        self._connection = os.minor(os.stat(self.path).st_dev)
+        os.stat(self.path)
 
     def ended(self, timeout: float = _END_TIMEOUT) -> int:
         """Wait for the mount's process to end; its exit code."""
@@ -219,7 +222,7 @@ class MountKit:
         try:
             self.ended(_KILL_TIMEOUT)
         except subprocess.TimeoutExpired:  # it waits in the kernel for itself
-            Path(f"/sys/fs/fuse/connections/{self._connection}/abort").write_text("1")
+            subprocess.run(["umount", "-f", "-l", self.path], check=False)
             self.ended(_KILL_TIMEOUT)
 
     def _clean(self) -> None:
@@ -250,10 +253,22 @@ class MountKit:
         found = [one for one in self.status()["objects"] if one["name"] == name]
         return found[0] if found else {}
 
+    def problems(self) -> list[Any]:
+        """What ``oaiofs check`` finds wrong with the running mount's client root."""
+        if self.wrong_on_purpose or self.process is None or mountinfo.at(self.path) is None:
+            return []
+        with self._runtime_folder():
+            found: list[Any] = control.call(control.find(mountpoint=self.path), "check", 30.0)["problems"]
+            return found
+
     def sync(self, timeout: float = 30.0) -> None:
         """``oaiofs sync``: every local change is on the servers then, and every remote one here."""
+        self.ask("sync", timeout, yes=False)
+
+    def ask(self, verb: str, timeout: float = 30.0, **arguments: Any) -> dict[str, Any]:
+        """What the mount answers to a command, without the time that a process of its own takes to begin."""
         with self._runtime_folder():
-            control.call(control.find(mountpoint=self.path), "sync", timeout, yes=False)
+            return control.call(control.find(mountpoint=self.path), verb, timeout, **arguments)
 
     @contextlib.contextmanager
     def _runtime_folder(self) -> Iterator[None]:
@@ -342,10 +357,10 @@ class Cloud:
         return self.ask(opened)
 
     def objects(self) -> dict[str, RemoteObject]:
-        """The user's objects by their ``_name``."""
+        """The user's objects by what a mount calls them, where no two have one name."""
         listed = self.ask(lambda server: server.list_objects())
         assert not listed.skipped
-        found = {str(one.values.get(NAME_KEY)): one for one in listed.objects}
+        found = {display_name(one.values, one.file_paths, one.oaio_id): one for one in listed.objects}
         assert len(found) == len(listed.objects), "two objects with one name"
         return found
 

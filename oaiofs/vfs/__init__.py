@@ -2,7 +2,8 @@
 
 One directory per object, its values as a sidecar, its attached files as files. Must not know FUSE (``fuse`` translates
 its requests and our errors), nor when anything reaches the servers (``sync`` is told by the store's doorbell). Only
-``open`` and ``truncate`` of a placeholder, and renaming one over a sidecar, wait for the network.
+``open``, ``read`` and ``truncate`` of a placeholder, renaming one over a sidecar, ``history`` and changing ``access``
+wait for the network.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 
 import trio
 
-from ..cache import objects, tree
+from ..cache import objects, trash, tree
 from ..cache.records import Kind, Node, visible_names
+from ..cache.room import is_full
 from ..cache.store import ROOT_INO, Head, Store
 from ..cache.workdir import OBJECTS, sync_folder
 from ..core import names, sidecar
@@ -31,10 +33,16 @@ from ..errors import (
     NotADirectory,
     NotFound,
     NotPermitted,
+    OaiofsError,
     ReadOnly,
 )
+from ..transfer.history import History
+from ..transfer.sharing import Sharing
+from .access import Access
 from .attributes import Attributes, Describer
 from .files import OpenFiles
+from .handles import Streams
+from .history import VersionsTree, is_history, refuse, top_ino
 from .metadata import Metadata
 from .rights import Rights, check_name, check_object_name
 from .virtual import FOLDER_INO, OwnFiles, is_own_name
@@ -67,6 +75,9 @@ class Outlook:
     state_of: Callable[[int], str]
     error_of: Callable[[int], str]
     quota: Callable[[], Quota]
+    history: History
+    sharing: Sharing
+    stream: Streams
 
 
 class Vfs:
@@ -78,11 +89,13 @@ class Vfs:
         self.read_only = read_only
         self._outlook = outlook
         self.describe = Describer(store, read_only=read_only)
-        self.files = OpenFiles(store, outlook.hydrate, outlook.announce, identity.device_id)
+        self.files = OpenFiles(store, outlook.hydrate, outlook.announce, identity.device_id, outlook.stream)
         self.own = OwnFiles(store, {"status.json": outlook.status, "conflicts.json": outlook.conflicts})
+        self.history = VersionsTree(store, outlook.history)
         self.rights = Rights(store, self.own, read_only=read_only)
         xattrs = Xattrs(store, outlook.state_of, outlook.error_of)
-        self.metadata = Metadata(store, self.rights, self.files, self.getattr, xattrs)
+        self.access = Access(store, outlook.sharing, read_only=read_only)
+        self.metadata = Metadata(store, self.rights, self.files, self.getattr, xattrs, self.access)
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -90,6 +103,8 @@ class Vfs:
         """The entry *name* of a directory. Raises NotFound; ``may_appear`` tells for how long to believe that."""
         if is_own_name(parent, name):
             return self.own.attributes(FOLDER_INO)
+        if self.history.is_name(parent, name):
+            return self.history.top(parent)
         if self.own.has(parent):
             return self.own.lookup(parent, name)
         if parent == ROOT_INO:
@@ -112,10 +127,20 @@ class Vfs:
         if node is None:
             head = self.store.by_ino.get(parent)
             if head is not None and name == head.sidecar:
-                return objects.restore_sidecar(self.store, head)
+                return self._restored_sidecar(head)
             if head is None:
                 self.store.node(parent)  # Stale, where the directory itself is gone
         return node
+
+    def _restored_sidecar(self, head: Head) -> Node | None:
+        """The sidecar when it is due again; on a full disk it is missing for now, and the rest goes on."""
+        try:
+            return objects.restore_sidecar(self.store, head)
+        except (OaiofsError, OSError) as error:
+            if not is_full(error):
+                raise
+            self.store.state.room.refused()
+            return None
 
     def getattr(self, ino: int) -> Attributes:
         if ino == ROOT_INO:
@@ -134,7 +159,7 @@ class Vfs:
 
     def exists(self, ino: int) -> bool:
         """Whether the inode still stands for something: has a name, or is open."""
-        known = ino == ROOT_INO or self.own.has(ino) or ino in self.store.by_ino
+        known = ino == ROOT_INO or self.rights.is_own(ino) or ino in self.store.by_ino
         return known or self.rights.named(ino) is not None or self.files.descriptor_of(ino) is not None
 
     def _root(self) -> Attributes:
@@ -160,20 +185,33 @@ class Vfs:
 
     async def sync_folder(self, ino: int) -> None:
         """The names in the directory are on this machine's disk."""
-        own = ino == ROOT_INO or self.own.has(ino)
-        path = self.store.files.absolute(OBJECTS if own else self.store.folder_path(ino))
-        await trio.to_thread.run_sync(sync_folder, path)
-        await trio.to_thread.run_sync(self.store.state.sync_to_disk)
+        if is_history(ino):
+            return
+        folder = ROOT_INO if self.own.has(ino) else ino
+        paths = self.store.names_to_sync(folder)
+
+        def all_of_it() -> None:
+            for path in paths:
+                sync_folder(path)
+            self.store.state.sync_to_disk()
+
+        await trio.to_thread.run_sync(all_of_it)
+        self.store.names_synced(folder, paths)
 
     def readlink(self, ino: int) -> str:
         if self.own.has(ino):
             return self.own.target(ino)
         return os.readlink(self.store.absolute(self.store.node(ino)))
 
+    def check_name(self, parent: int, name: str) -> None:
+        """Raises ReadOnly for a name that is an object's history, or in it."""
+        refuse(parent, top_ino(self.store.by_ino[parent]) if self.history.is_name(parent, name) else parent)
+
     # -- objects ---------------------------------------------------------------------------------------------
 
     def mkdir(self, parent: int, name: str, mode: int) -> Attributes:
         """A new object in the root, a new folder anywhere else."""
+        self.check_name(parent, name)
         if parent != ROOT_INO:
             head = self.rights.check_writable(parent)
             check_name(name)
@@ -192,6 +230,7 @@ class Vfs:
         return self.describe.head(head)
 
     def rmdir(self, parent: int, name: str) -> None:
+        self.check_name(parent, name)
         if parent == ROOT_INO:
             self._remove_object(name)
             return
@@ -204,7 +243,7 @@ class Vfs:
             raise NotFound(f"there is no object called {name}")
         if self.read_only:
             raise ReadOnly("this mount is read-only")
-        objects.remove(self.store, head, even_full=not head.right.may_update)
+        trash.remove(self.store, head, even_full=not head.right.may_update)
 
     def _rename_object(self, old: str, new: str, *, replace: bool) -> None:
         head = self.store.by_name.get(old)
@@ -227,8 +266,11 @@ class Vfs:
             raise NotFound(f"{name} does not exist")
         return node
 
-    def create(self, parent: int, name: str, mode: int, uid: int, gid: int) -> tuple[int, Attributes]:
+    def create(
+        self, parent: int, name: str, mode: int, uid: int, gid: int, flags: int = os.O_RDWR
+    ) -> tuple[int, Attributes]:
         """A new file, opened; its handle and attributes."""
+        self.check_name(parent, name)
         if parent == ROOT_INO:
             raise NotPermitted(f"{name}: objects are directories; make one with mkdir and put the file in it")
         self.rights.check_writable(parent)
@@ -236,11 +278,17 @@ class Vfs:
         self._child(parent, name)  # a sidecar due to come back is there again
         node, descriptor = tree.create_file(self.store, parent, name, mode)
         if uid != self.describe.uid and self.describe.uid == 0:
-            os.fchown(descriptor, uid, gid)
-        return self.files.add(node, descriptor), self.describe.node(node)
+            try:
+                os.fchown(descriptor, uid, gid)
+            except OSError:  # that user's quota is used up
+                os.close(descriptor)
+                tree.unlink(self.store, node)
+                raise
+        return self.files.add(node, descriptor, flags), self.describe.node(node)
 
     def symlink(self, parent: int, name: str, target: str) -> Attributes:
         """Only editors' lock links, which never leave this machine."""
+        self.check_name(parent, name)
         if parent == ROOT_INO or not names.is_local_only(name, self.store.local_only):
             raise NotPermitted(f"{name}: objects hold files and folders, no links")
         self.rights.check_writable(parent)
@@ -248,6 +296,7 @@ class Vfs:
         return self.describe.node(tree.make_link(self.store, parent, name, target))
 
     def unlink(self, parent: int, name: str) -> None:
+        self.check_name(parent, name)
         if parent == ROOT_INO:
             raise IsADirectory(f"{name} is an object: remove it with rmdir")
         self.rights.check_writable(parent)
@@ -255,6 +304,8 @@ class Vfs:
 
     async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int = 0) -> None:
         """rename(2), with RENAME_NOREPLACE. Raises CrossesObjects where programs are to copy instead."""
+        self.check_name(parent, name)
+        self.check_name(new_parent, new_name)
         if flags & ~RENAME_NOREPLACE:
             raise InvalidName("names can't be exchanged in one step here")
         replace = not flags & RENAME_NOREPLACE
@@ -283,16 +334,16 @@ class Vfs:
         if not node.local:
             await self._outlook.hydrate(node.ino)
             node = self.store.node(node.ino)
+            if self.rights.head_of(head.ino).sidecar != head.sidecar:  # meanwhile that name went to an attached file
+                tree.rename(self.store, node, head.ino, head.sidecar)
+                return
         data = objects.sidecar_text(self.store, node)
         try:
             sidecar.parse(data)
-        except InvalidSidecar:
-            objects.put_draft(self.store, head, data)
+        except InvalidSidecar as error:
+            objects.put_draft(self.store, head, data, error)
             self._outlook.announce(head.ino, head.sidecar)
-            objects.accept_text(self.store, head.key, data)  # raises with the line and column
-        replaced = self.store.child(head.ino, head.sidecar)
-        if replaced is not None:  # after a kill between the rename and its commit the new text is judged all the same
-            self.store.update_node(replaced.ino, dirty=1)
+            raise
         tree.rename(self.store, node, head.ino, head.sidecar)
         objects.judge_sidecar(self.store, self.store.node(node.ino))
         if objects.refresh_sidecar(self.store, head.key):  # values that came in meanwhile are merged into it
@@ -309,11 +360,14 @@ class Vfs:
             if flags & os.O_ACCMODE != os.O_RDONLY:
                 raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
             return self.files.add_data(self.own.read(ino))
+        if is_history(ino):
+            return self.files.add_reading(ino, await self.history.open(ino, flags))
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             self.rights.check_writable(ino)
         return await self.files.open(ino, flags)
 
     async def truncate(self, ino: int, size: int, handle: int | None) -> None:
+        refuse(ino)
         if handle is None:
             if self.store.find_node(ino) is not None:
                 self.rights.check_writable(ino)

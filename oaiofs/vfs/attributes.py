@@ -25,7 +25,12 @@ _TYPE = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.LINK: stat.
 
 @dataclass(slots=True)
 class Attributes:
-    """stat(2) of one inode; times in nanoseconds, *size* in bytes."""
+    """stat(2) of one inode; times in nanoseconds, *size* in bytes, *blocks* of 512 bytes, None: as many as the size.
+
+    ``du`` is to tell what is here: a placeholder takes one block. Never none: tar -S takes a file without any for one
+    big hole, and would not read it. With more than none it asks lseek(2) where the data is, as cp does; that says that
+    all of it is. Nor may a local file have none, as the kernel may hold bytes of it that are not here yet.
+    """
 
     ino: int
     mode: int
@@ -37,6 +42,7 @@ class Attributes:
     mtime_ns: int
     ctime_ns: int
     timeout: float = LONG
+    blocks: int | None = None
 
 
 class Describer:
@@ -66,19 +72,19 @@ class Describer:
         mode = _TYPE[node.kind] | (node.mode if writable else node.mode & ~_WRITE_BITS)
         if not node.local:
             time = node.mtime_ns
-            return Attributes(node.ino, mode, 1, self.uid, self.gid, node.size, time, time, time)
+            return Attributes(node.ino, mode, 1, self.uid, self.gid, node.size, time, time, time, blocks=1)
         return self._file(node.ino, mode, self.store.files.stat(self.store.work_path(node)))
 
     def opened(self, ino: int, descriptor: int) -> Attributes:
         """A file that has lost its name and is still open."""
         status = os.fstat(descriptor)
-        return self._file(ino, status.st_mode, status)
+        return replace(self._file(ino, status.st_mode, status), nlink=0)
 
     @staticmethod
     def _file(ino: int, mode: int, status: os.stat_result) -> Attributes:
         return Attributes(
             ino, mode, status.st_nlink, status.st_uid, status.st_gid, status.st_size, status.st_atime_ns,
-            status.st_mtime_ns, status.st_ctime_ns,
+            status.st_mtime_ns, status.st_ctime_ns, blocks=max(1, status.st_blocks),
         )  # fmt: skip
 
     def gone_folder(self, ino: int) -> Attributes | None:
@@ -88,8 +94,7 @@ class Describer:
 
     def _folder(self, ino: int, status: os.stat_result, mode: int, *, writable: bool) -> Attributes:
         mode = stat.S_IFDIR | (mode if writable else mode & ~_WRITE_BITS)
-        described = Attributes(
-            ino, mode, 2, status.st_uid, status.st_gid, 4096, status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns
-        )
+        mtime = status.st_mtime_ns  # also as ctime: the working copy's own changes with each download and eviction
+        described = Attributes(ino, mode, 2, status.st_uid, status.st_gid, 4096, status.st_atime_ns, mtime, mtime)
         self._folders[ino] = described
         return described

@@ -9,13 +9,16 @@ import os
 import stat
 from collections.abc import Callable
 
+from ..cache import tree
 from ..cache.records import Kind, Node
 from ..cache.store import ROOT_INO, Store
 from ..errors import Unsupported
+from .access import Access, is_access
 from .attributes import Attributes
 from .files import OpenFiles
+from .history import refuse
 from .rights import Rights
-from .xattrs import Xattrs
+from .xattrs import PIN, Xattrs
 
 
 class Metadata:
@@ -28,12 +31,14 @@ class Metadata:
         files: OpenFiles,
         getattr_: Callable[[int], Attributes],
         xattrs: Xattrs,
+        access: Access,
     ) -> None:
         self._store = store
         self._rights = rights
         self._files = files
         self._getattr = getattr_
         self._xattrs = xattrs
+        self._access = access
 
     def chmod(self, ino: int, mode: int) -> None:
         """Kept on this machine: the servers know no modes."""
@@ -70,8 +75,8 @@ class Metadata:
         place = self._place(ino)
         os.utime(place, ns=times, follow_symlinks=isinstance(place, int))
         self._files.times_set(ino, times[1])
-        if node is not None and mtime_ns is not None:
-            self._store.update_node(ino, mtime_ns=mtime_ns)
+        if mtime_ns is not None:
+            tree.note_mtime(self._store, ino, mtime_ns)
 
     def _place(self, ino: int) -> str | int:
         """What stands for the inode in the working copy: a path, or the descriptor of an unlinked open file."""
@@ -91,6 +96,8 @@ class Metadata:
         return node.object, node
 
     def getxattr(self, ino: int, name: str) -> bytes:
+        if is_access(name):
+            return self._access.get(ino, name)
         return self._xattrs.get(*self._subject(ino), name)
 
     def listxattr(self, ino: int) -> list[str]:
@@ -99,11 +106,15 @@ class Metadata:
         return self._xattrs.names(*self._subject(ino))
 
     def setxattr(self, ino: int, name: str, value: bytes) -> None:
+        refuse(ino)
         subject = self._subject(ino)
-        self._rights.check_writable(ino)
+        if name != PIN:
+            self._rights.check_writable(ino)
         self._xattrs.set(*subject, name, value)
 
     def removexattr(self, ino: int, name: str) -> None:
+        refuse(ino)
         subject = self._subject(ino)
-        self._rights.check_writable(ino)
+        if name != PIN:
+            self._rights.check_writable(ino)
         self._xattrs.remove(*subject, name)

@@ -9,6 +9,7 @@ from ..cache.records import Node
 from ..cache.store import ROOT_INO, Head, Store
 from ..core import names
 from ..errors import AccessDenied, InvalidName, NameTooLong, NotPermitted, ReadOnly, Stale
+from .history import is_history, refuse
 from .virtual import OwnFiles
 
 _LONGEST_NAME = 255
@@ -24,7 +25,7 @@ class Rights:
 
     def is_own(self, ino: int) -> bool:
         """Whether the inode is one of the mount's own files."""
-        return self._own.has(ino)
+        return self._own.has(ino) or is_history(ino)
 
     def named(self, ino: int) -> Node | None:
         """The node of an inode that still has its name in the mount."""
@@ -39,6 +40,7 @@ class Rights:
         return head
 
     def check_writable(self, ino: int) -> Head:
+        refuse(ino)
         if self._own.has(ino):
             raise ReadOnly(".oaiofs is made by oaiofs and can only be read")
         if self._read_only:
@@ -50,6 +52,7 @@ class Rights:
 
     def check_own(self, ino: int) -> None:
         """Attributes of the root and of what one may only read can't be changed: EPERM, as for another user's file."""
+        refuse(ino)
         if ino == ROOT_INO or self._own.has(ino) or self._read_only:
             raise NotPermitted("this belongs to the mount")
         if ino in self._store.by_ino or self.named(ino) is not None:

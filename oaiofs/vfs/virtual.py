@@ -23,6 +23,7 @@ from .attributes import Attributes
 FOLDER = ".oaiofs"
 FOLDER_INO, STATUS_INO, CONFLICTS_INO, BY_ID_INO = 2, 3, 4, 5
 _LINKS = 1 << 48  # inode of a by-id link: this plus the inode of its object's directory
+_AFTER = 1 << 49  # from here on: ``history``
 _LONGEST_NAME = 255
 
 
@@ -37,7 +38,7 @@ class OwnFiles:
 
     @staticmethod
     def has(ino: int) -> bool:
-        return FOLDER_INO <= ino <= BY_ID_INO or ino >= _LINKS
+        return FOLDER_INO <= ino <= BY_ID_INO or _LINKS <= ino < _AFTER
 
     @staticmethod
     def is_folder(ino: int) -> bool:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from ..cache import pins, xattrs
 from ..cache.records import Node, ObjectRecord
 from ..cache.store import Store
-from ..errors import NoAttribute, NotPermitted, Unsupported
+from ..errors import InvalidName, NoAttribute, NotPermitted, Unsupported
 
 PREFIX = "user.oaio."
+#: "1" on what is pinned, "inherited" on what is so with something above it. It can be set, whatever one's right.
+PIN = "user.oaio.pin"
+_MOST_NOTED = 2048  # bytes of a placeholder's attributes: every disk takes as much when the file comes
 
 
 class Xattrs:
@@ -27,11 +31,13 @@ class Xattrs:
     def get(self, key: int, node: Node | None, name: str) -> bytes:
         """The attribute of an object (*node* None) or of something in it. Raises NoAttribute."""
         if name.startswith(PREFIX):
-            value = self._own(self._store.record(key), name[len(PREFIX) :])
+            value = self._pin(key, node) if name == PIN else self._own(self._store.record(key), name[len(PREFIX) :])
             if not value:
                 raise NoAttribute(f"there is no {name} here")
             return value.encode()
         if name.startswith("user."):
+            if node is not None and not node.local:
+                return self._noted(node, name)
             return os.getxattr(self._place(key, node), name, follow_symlinks=False)
         raise NoAttribute(f"{name} is not kept")
 
@@ -40,34 +46,77 @@ class Xattrs:
 
         What is listed is copied by mv, cp -a and rsync -X: they would fail to set it here and take it out of here.
         """
+        if node is not None and not node.local:
+            return list(xattrs.noted(self._store, node.ino))
         try:
             kept = os.listxattr(self._place(key, node), follow_symlinks=False)
-        except (NoAttribute, OSError):
+        except OSError:
             return []
         return [name for name in kept if name.startswith("user.") and not name.startswith(PREFIX)]
 
     def set(self, key: int, node: Node | None, name: str, value: bytes) -> None:
-        os.setxattr(self._changeable(key, node, name), name, value, follow_symlinks=False)
+        if name == PIN:
+            self._set_pin(key, node, value.strip(b"\0"))
+            return
+        self._check_users(name)
+        if node is not None and not node.local:
+            kept = {**xattrs.noted(self._store, node.ino), name: value}
+            if sum(len(name.encode()) + len(value) for name, value in kept.items()) > _MOST_NOTED:
+                raise Unsupported("a file that is not here takes no more attributes: open it first")
+            xattrs.note(self._store, node.ino, kept)
+        else:
+            os.setxattr(self._place(key, node), name, value, follow_symlinks=False)
 
     def remove(self, key: int, node: Node | None, name: str) -> None:
-        os.removexattr(self._changeable(key, node, name), name, follow_symlinks=False)
+        if name == PIN:
+            if not pins.has_own(self._store, key, self._path(node)):
+                raise NoAttribute("it has no pin of its own")
+            pins.unpin(self._store, key, self._path(node), alone=True)
+            return
+        self._check_users(name)
+        if node is not None and not node.local:
+            self._noted(node, name)
+            kept = xattrs.noted(self._store, node.ino)
+            del kept[name]
+            xattrs.note(self._store, node.ino, kept)
+        else:
+            os.removexattr(self._place(key, node), name, follow_symlinks=False)
 
-    def _changeable(self, key: int, node: Node | None, name: str) -> str:
+    def _path(self, node: Node | None) -> str:
+        return "" if node is None else self._store.path_in_object(node)
+
+    def _pin(self, key: int, node: Node | None) -> str:
+        if pins.has_own(self._store, key, self._path(node)):
+            return "1"
+        return "inherited" if pins.is_pinned(self._store, key, self._path(node)) else ""
+
+    def _set_pin(self, key: int, node: Node | None, value: bytes) -> None:
+        """Raises InvalidName for what is neither on nor off, NotPermitted for the sidecar."""
+        if value not in (b"0", b"1"):
+            raise InvalidName(f"{PIN} is set to 1 or 0")
+        if value == b"1":
+            pins.pin(self._store, key, self._path(node))
+        else:
+            pins.unpin(self._store, key, self._path(node), alone=True)
+
+    @staticmethod
+    def _check_users(name: str) -> None:
         if name.startswith(PREFIX):
             raise NotPermitted(f"{name} can only be read")
         if not name.startswith("user."):
             raise Unsupported(f"{name}: only user.* attributes are kept")
-        try:
-            return self._place(key, node)
-        except NoAttribute:
-            raise Unsupported("a file that is not downloaded yet takes no attributes: open it first") from None
+
+    def _noted(self, node: Node, name: str) -> bytes:
+        """An attribute that waits for its file's bytes."""
+        kept = xattrs.noted(self._store, node.ino)
+        if name not in kept:
+            raise NoAttribute(f"there is no {name} here")
+        return kept[name]
 
     def _place(self, key: int, node: Node | None) -> str:
         """The file or folder in the working copy that keeps the user's own attributes."""
         if node is None:
             return self._store.files.absolute(self._store.folder_path(self._store.heads[key].ino))
-        if not node.local:
-            raise NoAttribute("not downloaded yet")
         return self._store.absolute(node)
 
     def _own(self, record: ObjectRecord, name: str) -> str:
@@ -83,4 +132,3 @@ class Xattrs:
             "error": lambda: self._error_of(record.key),
         }
         return answers[name]() if name in answers else ""
-

@@ -34,5 +34,11 @@ def d2(new_mount: MountMaker) -> MountKit:
 
 
 @pytest.fixture
+def slow(new_mount: MountMaker) -> MountKit:
+    """A device that sends nothing before it is asked to: what it changes meets what others did before."""
+    return new_mount("slow", quiet=60.0)
+
+
+@pytest.fixture
 def cloud(oaio_server: ServerKit, account: Account) -> Cloud:
     return Cloud(oaio_server, account)

@@ -40,18 +40,24 @@ class Disk:
 
 
 Act: TypeAlias = Callable[[Disk], object]
+Kind: TypeAlias = "Callable[[Chance], tuple[str, Act]]"
 
 
-class Chance(random.Random):
-    """Draws what to do next; something that is there below *root* more often than something that is not."""
+class Chance:
+    """Draws what to do next below *root*, something that is there more often than something that is not.
 
-    root = Path()
+    *source* may be a seeded generator, or Hypothesis' own, which finds the shortest way to a failure.
+    """
+
+    def __init__(self, source: random.Random, root: Path) -> None:
+        self.source = source
+        self.root = root
 
     def path(self) -> str:
         there = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*"))
-        if there and self.random() < 0.7:
-            return self.choice(there) + self.choice(("", "", "/" + self.choice(_NAMES)))
-        return "/".join(self.choices(_NAMES, k=self.choice((1, 2))))
+        if there and self.source.random() < 0.7:
+            return self.source.choice(there) + self.source.choice(("", "", "/" + self.source.choice(_NAMES)))
+        return "/".join(self.source.choices(_NAMES, k=self.source.choice((1, 2))))
 
 
 def plant(folder: Path, chance: random.Random) -> None:
@@ -65,9 +71,9 @@ def plant(folder: Path, chance: random.Random) -> None:
     (folder / _NAMES[4]).write_bytes(_data(chance))
 
 
-def operation(chance: Chance) -> tuple[str, Act]:
+def operation(chance: Chance, kind: Kind | None = None) -> tuple[str, Act]:
     """The next operation's description and the operation; its result, or its errno's name, can be compared."""
-    name, act = chance.choices(_KINDS, _WEIGHTS)[0](chance)
+    name, act = (kind or chance.source.choices(_KINDS, _WEIGHTS)[0])(chance)
     return name, _answering(act)
 
 
@@ -81,8 +87,9 @@ def _answering(act: Act) -> Act:
     return answer
 
 
-def _data(chance: random.Random) -> bytes:
-    return chance.randbytes(chance.choice((0, 1, 10, 4096, chance.randrange(_LARGEST))))
+def _data(source: random.Random) -> bytes:
+    size = source.choice((0, 1, 10, 4096, source.randrange(_LARGEST)))
+    return (source.randbytes(16) * (size // 16 + 1))[:size]
 
 
 # -- by path ---------------------------------------------------------------------------------------------------------
@@ -109,8 +116,8 @@ def _rename(chance: Chance) -> tuple[str, Act]:
 
 
 def _write(chance: Chance) -> tuple[str, Act]:
-    path, data = chance.path(), _data(chance)
-    mode = chance.choice(("w", "a", "x", "r+"))
+    path, data = chance.path(), _data(chance.source)
+    mode = chance.source.choice(("w", "a", "x", "r+"))
 
     def act(disk: Disk) -> object:
         descriptor = os.open(disk.at(path), _FLAGS[mode], 0o644)
@@ -133,12 +140,12 @@ def _read(chance: Chance) -> tuple[str, Act]:
 
 
 def _truncate(chance: Chance) -> tuple[str, Act]:
-    path, size = chance.path(), chance.randrange(_LARGEST)
+    path, size = chance.path(), chance.source.randrange(_LARGEST)
     return f"truncate {path} {size}", lambda disk: os.truncate(disk.at(path), size)
 
 
 def _chmod(chance: Chance) -> tuple[str, Act]:
-    path, mode = chance.path(), chance.choice(_MODES)
+    path, mode = chance.path(), chance.source.choice(_MODES)
 
     def act(disk: Disk) -> None:
         os.chmod(disk.at(path), mode | (0o700 if os.path.isdir(disk.at(path)) else 0))
@@ -147,7 +154,7 @@ def _chmod(chance: Chance) -> tuple[str, Act]:
 
 
 def _utime(chance: Chance) -> tuple[str, Act]:
-    path, time = chance.path(), chance.randrange(10**18, 2 * 10**18)
+    path, time = chance.path(), chance.source.randrange(10**18, 2 * 10**18)
 
     def act(disk: Disk) -> object:
         os.utime(disk.at(path), ns=(time, time))
@@ -167,7 +174,7 @@ def _stat(chance: Chance) -> tuple[str, Act]:
 
 
 def _list(chance: Chance) -> tuple[str, Act]:
-    path = chance.choice((".", chance.path()))
+    path = chance.source.choice((".", chance.path()))
     return f"list {path}", lambda disk: sorted(set(os.listdir(disk.at(path))) - disk.hidden)
 
 
@@ -175,7 +182,7 @@ def _list(chance: Chance) -> tuple[str, Act]:
 
 
 def _open(chance: Chance) -> tuple[str, Act]:
-    path, mode = chance.path(), chance.choice(tuple(_FLAGS))
+    path, mode = chance.path(), chance.source.choice(tuple(_FLAGS))
 
     def act(disk: Disk) -> None:
         disk.open.append(os.open(disk.at(path), _FLAGS[mode], 0o640))
@@ -184,7 +191,7 @@ def _open(chance: Chance) -> tuple[str, Act]:
 
 
 def _on_open(name: str, chance: Chance, use: Callable[[int], object]) -> tuple[str, Act]:
-    number = chance.randrange(1000)
+    number = chance.source.randrange(1000)
 
     def act(disk: Disk) -> object:
         return use(disk.open[number % len(disk.open)]) if disk.open else None
@@ -193,17 +200,17 @@ def _on_open(name: str, chance: Chance, use: Callable[[int], object]) -> tuple[s
 
 
 def _pwrite(chance: Chance) -> tuple[str, Act]:
-    data, offset = _data(chance), chance.randrange(2 * _LARGEST)
+    data, offset = _data(chance.source), chance.source.randrange(2 * _LARGEST)
     return _on_open(f"pwrite {len(data)} at {offset}", chance, lambda descriptor: os.pwrite(descriptor, data, offset))
 
 
 def _pread(chance: Chance) -> tuple[str, Act]:
-    size, offset = chance.randrange(2 * _LARGEST), chance.randrange(_LARGEST)
+    size, offset = chance.source.randrange(2 * _LARGEST), chance.source.randrange(_LARGEST)
     return _on_open("pread", chance, lambda descriptor: os.pread(descriptor, size, offset))
 
 
 def _ftruncate(chance: Chance) -> tuple[str, Act]:
-    size = chance.randrange(_LARGEST)
+    size = chance.source.randrange(_LARGEST)
     return _on_open(f"ftruncate {size}", chance, lambda descriptor: os.ftruncate(descriptor, size))
 
 
@@ -220,7 +227,7 @@ def _fsync(chance: Chance) -> tuple[str, Act]:
 
 
 def _close(chance: Chance) -> tuple[str, Act]:
-    number = chance.randrange(1000)
+    number = chance.source.randrange(1000)
 
     def act(disk: Disk) -> None:
         if disk.open:
@@ -229,8 +236,10 @@ def _close(chance: Chance) -> tuple[str, Act]:
     return f"close {number}", act
 
 
-_MIX: dict[Callable[[Chance], tuple[str, Act]], int] = {
+_MIX: dict[Kind, int] = {
     _mkdir: 5, _rmdir: 2, _unlink: 4, _rename: 9, _write: 9, _read: 5, _truncate: 3, _chmod: 2, _utime: 2, _stat: 3,
     _list: 3, _open: 5, _pwrite: 4, _pread: 4, _ftruncate: 2, _fstat: 3, _fsync: 1, _close: 3,
 }  # fmt: skip
 _KINDS, _WEIGHTS = tuple(_MIX), tuple(_MIX.values())
+#: Each kind of operation by its name.
+KINDS: dict[str, Kind] = {kind.__name__.strip("_"): kind for kind in _MIX}

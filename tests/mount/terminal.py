@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,15 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
+
+    @property
+    def raw(self) -> bytes:
+        """What was shown since the last ``wait_for`` with its escape sequences."""
+        return self._raw
+
+    def resize(self, *, rows: int, columns: int) -> None:
+        """Make the terminal another size, and tell the program."""
+        termios.tcsetwinsize(self._master, (rows, columns))
 
     def wait_for(self, pattern: str, timeout: float = 20.0) -> str:
         """Read until the screen shows *pattern* (a regular expression); all that came before and with it."""

@@ -25,8 +25,7 @@ def place(d1: MountKit) -> Path:
 
 def compare(mounted: Disk, plain: Disk, seed: int, operations: int) -> None:
     """Do the same on both; results, errnos and the whole tree must be the same."""
-    chance, done = Chance(seed), []
-    chance.root = plain.root
+    chance, done = Chance(random.Random(seed), plain.root), []
     try:
         for _ in range(operations):
             name, act = operation(chance)

@@ -63,7 +63,7 @@ class Editor:
 
 
 def _run(command: list[str], home: Path, text: str | None = None) -> Saved:
-    environ = {**os.environ, "HOME": str(home), "LC_ALL": "C.UTF-8"}
+    environ = {**os.environ, "HOME": str(home), "TMPDIR": str(home), "LC_ALL": "C.UTF-8"}
     done = subprocess.run(command, cwd=home, env=environ, input=text, capture_output=True, text=True, timeout=30)
     return Saved(done.returncode != 0, done.stdout + done.stderr)
 
@@ -112,7 +112,8 @@ _INIT = "(setq backup-enable-predicate (lambda (name) t) make-backup-files t cre
 
 def _emacs(file: Path, old: str, new: str, home: Path) -> Saved:
     command = ["emacs", "-nw", "-Q", "--eval", _INIT, str(file)]
-    with Terminal(command, cwd=home, env={"HOME": str(home)}) as screen:
+    # TMPDIR: it compiles in the background, and where it ends first leaves what it was compiling in there.
+    with Terminal(command, cwd=home, env={"HOME": str(home), "TMPDIR": str(home)}) as screen:
         screen.wait_for(old)
         screen.type(f"\x1b<\x1b%{old}\r{new}\r")
         screen.wait_for("Query replacing")

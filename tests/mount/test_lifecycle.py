@@ -9,14 +9,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from oaiofs import mountinfo
+from oaiofs import errors, mountinfo
 from tests.mountkit import Account, Cloud, MountKit, MountMaker, needs_fuse, wait_for, wait_same
 from tests.serverkit import ServerKit
 
@@ -217,6 +217,7 @@ def test_umount_cleans_what_a_killed_mount_left(d1: MountKit) -> None:
     d1.kill()
     done = d1.oaiofs("status", d1.path)
     assert done.returncode == 3
+    assert f"if it was killed, `oaiofs mount {d1.path}` cleans it up" in done.stderr
     done = d1.oaiofs("umount", d1.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert mountinfo.at(d1.path) is None
@@ -354,3 +355,42 @@ def test_the_client_root_is_private_and_of_ordinary_files(d1: MountKit) -> None:
     secret = d1.account.password.encode()
     d1.sync()
     assert [path for path in d1.client_root.rglob("*") if path.is_file() and secret in path.read_bytes()] == []
+
+
+@pytest.fixture
+def connections(tmp_path: Path) -> Iterator[Path]:
+    """The kernel's doors to all FUSE connections."""
+    place = tmp_path / "connections"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_a_connection_that_is_broken_off_is_an_end_in_order(d1: MountKit, connections: Path) -> None:
+    (d1.path / "notes").mkdir()
+    (d1.path / "notes" / "a.txt").write_text("kept")
+    (connections / str(os.minor(os.stat(d1.path).st_dev)) / "abort").write_text("1")
+    assert d1.ended() == 0, d1.log
+    assert mountinfo.at(d1.path) is None
+    d1.start()
+    assert (d1.path / "notes" / "a.txt").read_text() == "kept"
+
+
+def test_the_socket_answers_only_once_the_mount_is_there(new_mount: MountMaker) -> None:
+    kit = new_mount(start=False)
+    kit.process = subprocess.Popen(
+        kit.words(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=kit.environ,
+        start_new_session=True,
+    )  # fmt: skip
+
+    def answered() -> bool:
+        try:
+            return bool(kit.status())
+        except errors.NotMounted:
+            return False
+
+    wait_for(answered, 30.0, "an answer")
+    assert mountinfo.at(kit.path) is not None
+    kit.stop()

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.mountkit import Account, Cloud, MountKit, mounting, needs_fuse, tree, wait_for, wait_same
-from tests.serverkit import serving
 
 from .refusing import refused
+from .switched import SwitchedServer, server
+
+__all__ = ["server"]
 
 pytestmark = needs_fuse
 
@@ -26,40 +28,6 @@ OFFLINE = "WARNING oaiofs.sync.watch: offline: "
 KEPT = "go to the server with the next mount"
 #: Seconds that the mount may take until it tries again: its backoff doubles with each failure.
 PATIENCE = 40.0
-
-
-class SwitchedServer:
-    """A server of the test's own that can be off, on again at the same address, or hang."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._running = contextlib.ExitStack()
-        self.kit = self._running.enter_context(serving(data))
-        self.port = int(self.kit.url.rpartition(":")[2])
-
-    def off(self) -> None:
-        self._running.close()
-
-    def on(self) -> None:
-        self.kit = self._running.enter_context(serving(self._data, self.port))
-
-    @contextlib.contextmanager
-    def hanging(self) -> Iterator[None]:
-        """The server takes connections and never answers."""
-        os.kill(self.kit.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.kit.pid, signal.SIGCONT)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[SwitchedServer]:
-    switched = SwitchedServer(tmp_path / "data")
-    try:
-        yield switched
-    finally:
-        switched.off()
 
 
 @pytest.fixture

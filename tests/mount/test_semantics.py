@@ -245,7 +245,7 @@ def test_an_object_disappears_from_the_server(
     patient = new_mount("patient", owner, quiet=60.0)
     file = patient.path / "edited" / "a.txt"
     wait_for(lambda: file.exists() and (patient.path / "fading").exists())
-    patient.expect("edited is gone from the server", "changes of 1 objects go to the server")
+    patient.expect("edited is gone from the server", "changes to go to the server with the next mount")
     file.write_text("unpushed")
     for name in ("fading", "edited"):
         cloud.delete(name)
@@ -300,7 +300,7 @@ def test_write_more_than_the_storage_holds(
 ) -> None:
     service.add_storage(oaio_server.data, "Digi", account.user, "secret", "/", user=account.user, quota=1 << 20)
     kit = new_mount()
-    kit.expect("WARNING oaiofs.sync: ", "go to the server with the next mount")
+    kit.expect("WARNING oaiofs.sync: ", "to go to the server with the next mount")
     (kit.path / "too much").mkdir()
     (kit.path / "too much" / "big.bin").write_bytes(bytes(2 << 20))
     wait_for(lambda: kit.shown("too much").get("state") == "error")

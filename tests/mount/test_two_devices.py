@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mountkit import Cloud, MountKit, MountMaker, needs_fuse, tree, wait_for, wait_same
+from tests.mountkit import Cloud, MountKit, needs_fuse, tree, wait_for, wait_same
 
 pytestmark = needs_fuse
 
@@ -161,12 +161,6 @@ def test_invalid_values_stay_on_the_device_until_they_are_corrected(d1: MountKit
     assert "draft" not in d1.shown("draft")
 
 
-@pytest.fixture
-def slow(new_mount: MountMaker) -> MountKit:
-    """A device that sends nothing before it is asked to: what it changes meets what others did before."""
-    return new_mount("slow", quiet=60.0)
-
-
 def in_step(kit: MountKit, name: str, *other: MountKit) -> None:
     """The object *name* is the same on all devices, with its bytes there."""
     kit.sync()
@@ -220,6 +214,33 @@ def test_two_devices_change_the_same_file(d1: MountKit, slow: MountKit, cloud: C
     [conflict] = json.loads((slow.path / ".oaiofs" / "conflicts.json").read_text())["conflicts"]
     assert (conflict["object"], conflict["path"], conflict["copy"]) == ("shared", "letter.txt", copy)
     assert slow.shown("shared")["state"] == "conflict"
+
+
+def test_two_devices_change_different_lines_of_a_text(d1: MountKit, slow: MountKit, cloud: Cloud) -> None:
+    here, there = d1.path / "shared", slow.path / "shared"
+    here.mkdir()
+    lines = [f"line {number} of the Größe\n" for number in range(100)]
+    (here / "text.md").write_text("".join(lines))
+    in_step(d1, "shared", slow)
+    (there / "text.md").chmod(0o600)
+    before = (there / "text.md").stat()
+
+    (there / "text.md").write_text("".join(lines[:-1]) + "by slow\n")
+    (here / "text.md.new").write_text("by d1\n" + "".join(lines[1:]))
+    (here / "text.md.new").rename(here / "text.md")
+    with open(there / "text.md", "rb", buffering=0) as reader:
+        start = reader.read(1000)
+        in_step(d1, "shared")
+        in_step(slow, "shared", d1)
+        assert start + reader.readall() == ("".join(lines[:-1]) + "by slow\n").encode(), "who reads it goes on"
+
+    merged = ("by d1\n" + "".join(lines[1:-1]) + "by slow\n").encode()
+    assert files(here) == files(there) == cloud.version(cloud.objects()["shared"]) == {"text.md": merged}
+    after = (there / "text.md").stat()
+    assert (after.st_mode, after.st_size) == (before.st_mode, len(merged))
+    assert after.st_ino != before.st_ino
+    assert d1.status()["conflicts"] == slow.status()["conflicts"] == 0
+    assert len(cloud.stamps("shared")) == 3
 
 
 def test_two_devices_change_the_same_value(d1: MountKit, slow: MountKit, cloud: Cloud) -> None:

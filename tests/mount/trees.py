@@ -26,6 +26,12 @@ def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = 
     return done.stdout
 
 
+def waits_for_mount(pid: int) -> bool:
+    """Whether the process is in the kernel, waiting for a mount's answer or for a page of a file in one."""
+    place = Path(f"/proc/{pid}/wchan").read_text() + Path(f"/proc/{pid}/stack").read_text()
+    return "fuse" in place or "folio" in place
+
+
 def remount(kit: MountKit) -> None:
     kit.stop()
     kit.start()

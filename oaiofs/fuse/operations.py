@@ -1,4 +1,4 @@
-"""The kernel's door: pyfuse3's requests in, ``vfs`` calls, pyfuse3's replies out. The one errno boundary.
+"""pyfuse3's requests in, ``vfs`` calls, pyfuse3's replies out. The one errno boundary.
 
 Must not know what anything means: no rights, no states, no names of its own. In pyfuse3 any exception but FUSEError
 ends the mount, so every handler goes through ``_answered``: an OaiofsError has its errno, an OSError its own, anything
@@ -12,10 +12,7 @@ import errno
 import functools
 import logging
 import os
-import queue
 import stat
-import subprocess
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -36,18 +33,19 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from .callers import Callers
-from .core.model import Quota
-from .errors import InvalidName, NotFound, NotPermitted, OaiofsError
-from .vfs import Vfs
-from .vfs.attributes import LONG, Attributes
+from ..callers import Callers
+from ..core.model import Quota
+from ..errors import InvalidName, NotFound, NotPermitted, OaiofsError
+from ..vfs import Vfs
+from ..vfs.access import is_access
+from ..vfs.attributes import LONG, Attributes
+from ..vfs.history import is_history
 
 log = logging.getLogger(__name__)
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Awaitable[Any]])
 _BLOCK = 4096
 _NAME_MAX = 255
-_ANNOUNCER_TIMEOUT = 2.0
 _QUIET = 0.05  # seconds without a write, after which the kernel has sent what it had
 
 
@@ -89,12 +87,16 @@ class Operations(pyfuse3.Operations):
         self._writes_begun = self._writes_ended = 0
         self._listings: dict[int, tuple[int, list[tuple[int, str]]]] = {}
         self._next_listing = 1
+        self._readers: dict[int, int] = {}  # handle whose reads may wait -> who opened it
 
     # -- names -----------------------------------------------------------------------------------------------
 
     @_answered
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         text = _text(name)
+        if is_history(parent_inode):
+            with self.callers.waiting(ctx.pid):
+                return _entry(await self.vfs.history.lookup(parent_inode, text))
         try:
             return _entry(self.vfs.lookup(parent_inode, text))
         except NotFound:
@@ -149,12 +151,14 @@ class Operations(pyfuse3.Operations):
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
+        self.vfs.check_name(new_parent_inode, _text(new_name))
         raise NotPermitted("there are no hard links here")
 
     @_answered
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
+        self.vfs.check_name(parent_inode, _text(name))
         if not stat.S_ISREG(mode):
             raise NotPermitted("there are no device nodes, pipes or sockets here")
         handle, attributes = self.vfs.create(parent_inode, _text(name), mode, ctx.uid, ctx.gid)
@@ -165,7 +169,13 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        if is_history(inode):
+            with self.callers.waiting(ctx.pid):
+                return _entry(await self._attributes(inode))
         return _entry(self.vfs.getattr(inode))
+
+    async def _attributes(self, inode: int) -> Attributes:
+        return await self.vfs.history.getattr(inode) if is_history(inode) else self.vfs.getattr(inode)
 
     @_answered
     async def setattr(
@@ -192,7 +202,7 @@ class Operations(pyfuse3.Operations):
             atime = attr.st_atime_ns if fields.update_atime else None
             mtime = attr.st_mtime_ns if fields.update_mtime else None
             self.vfs.metadata.set_times(inode, atime, mtime)
-        return _entry(self.vfs.getattr(inode))
+        return _entry(await self._attributes(inode))
 
     @_answered
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
@@ -206,11 +216,19 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
-        self.vfs.metadata.setxattr(inode, _text(name), value)
+        if is_access(text := _text(name)):
+            with self.callers.waiting(ctx.pid):
+                await self.vfs.access.set(inode, text, value)
+        else:
+            self.vfs.metadata.setxattr(inode, text, value)
 
     @_answered
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
-        self.vfs.metadata.removexattr(inode, _text(name))
+        if is_access(text := _text(name)):
+            with self.callers.waiting(ctx.pid):
+                await self.vfs.access.remove(inode, text)
+        else:
+            self.vfs.metadata.removexattr(inode, text)
 
     @_answered
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
@@ -231,9 +249,14 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        if is_history(inode):
+            with self.callers.waiting(ctx.pid):
+                entries = await self.vfs.history.entries(inode)
+        else:
+            entries = self.vfs.entries(inode)
         handle = self._next_listing
         self._next_listing += 1
-        self._listings[handle] = (inode, self.vfs.entries(inode))
+        self._listings[handle] = (inode, entries)
         return FileHandleT(handle)
 
     @_answered
@@ -242,7 +265,7 @@ class Operations(pyfuse3.Operations):
         for index in range(start_id, len(listing)):
             ino, name = listing[index]
             try:
-                attributes = self.vfs.getattr(ino)
+                attributes = await self._attributes(ino)
             except (OaiofsError, OSError):  # gone since the listing was made
                 continue
             if not pyfuse3.readdir_reply(token, FileNameT(name.encode()), _entry(attributes), index + 1):
@@ -260,21 +283,30 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        own = self.vfs.own.has(inode)
         with self.callers.waiting(ctx.pid):
             handle = await self.vfs.open(inode, flags)
-        return FileInfo(fh=FileHandleT(handle), direct_io=own, keep_cache=not own)
+        if self.vfs.files.may_wait(handle):
+            self._readers[handle] = ctx.pid
+        return self._opened(handle)
+
+    def _opened(self, handle: int) -> FileInfo:
+        direct = self.vfs.files.is_direct(handle)
+        return FileInfo(fh=FileHandleT(handle), direct_io=direct, keep_cache=not direct)
 
     @_answered
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        handle, attributes = self.vfs.create(parent_inode, _text(name), mode, ctx.uid, ctx.gid)
-        return FileInfo(fh=FileHandleT(handle), keep_cache=True), _entry(attributes)
+        handle, attributes = self.vfs.create(parent_inode, _text(name), mode, ctx.uid, ctx.gid, flags)
+        return self._opened(handle), _entry(attributes)
 
     @_answered
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        return await self.vfs.files.read(fh, off, size)
+        thread = self._readers.get(fh)
+        if thread is None:
+            return await self.vfs.files.read(fh, off, size)
+        with self.callers.waiting(thread):  # pyfuse3 does not tell who reads: most often it is who opened
+            return await self.vfs.files.read(fh, off, size)
 
     @_answered
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -302,6 +334,7 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def release(self, fh: FileHandleT) -> None:
+        self._readers.pop(fh, None)
         self.vfs.files.release(fh)
 
 
@@ -321,7 +354,7 @@ def _entry(attributes: Attributes) -> EntryAttributes:
     entry.st_uid, entry.st_gid = attributes.uid, attributes.gid
     entry.st_size = attributes.size
     entry.st_blksize = _BLOCK
-    entry.st_blocks = (attributes.size + 511) // 512
+    entry.st_blocks = (attributes.size + 511) // 512 if attributes.blocks is None else attributes.blocks
     entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns = (
         attributes.atime_ns,
         attributes.mtime_ns,
@@ -329,82 +362,3 @@ def _entry(attributes: Attributes) -> EntryAttributes:
     )
     entry.entry_timeout = entry.attr_timeout = attributes.timeout
     return entry
-
-
-class Announcer:
-    """Tells the kernel which names mean something else now.
-
-    On a thread of its own: the kernel takes the directory's lock for it, which a request may hold that waits for us.
-    """
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
-
-    def __call__(self, parent: int, name: str) -> None:
-        """Returns at once; while nothing is mounted nobody needs to know."""
-        if self._thread is not None and not self._stopping:
-            self._queue.put((parent, name))
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="announcer", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> bool:
-        """No more: the mount is going. Blocks for a while: for threads, while requests are still answered.
-
-        False when the kernel keeps the last one waiting. Then the session must not be closed: the thread uses it.
-        """
-        self._stopping = True
-        self._queue.put(None)
-        if self._thread is not None:
-            self._thread.join(_ANNOUNCER_TIMEOUT)
-        return self._thread is None or not self._thread.is_alive()
-
-    def _work(self) -> None:
-        while (announcement := self._queue.get()) is not None and not self._stopping:
-            parent, name = announcement
-            try:
-                pyfuse3.invalidate_entry(InodeT(parent), FileNameT(name.encode()))
-                pyfuse3.invalidate_inode(InodeT(parent), attr_only=True)  # the directory's times
-            except OSError as error:
-                if error.errno != errno.ENOENT:  # not known to the kernel: nothing to forget
-                    log.debug("announcing %r: %s", name, error)
-
-
-async def serve() -> None:
-    """Answer the kernel until the mount is taken away; ``attach`` came before."""
-    await pyfuse3.main(min_tasks=4)
-
-
-def attach(operations: Operations, mountpoint: str, options: set[str]) -> None:
-    """Mount. Raises OSError and RuntimeError of libfuse's."""
-    pyfuse3.init(operations, mountpoint, {*options, *_own_options()})
-
-
-def detach(*, unmount: bool) -> None:
-    """Let go of the mount; with *unmount* also take it out of the tree."""
-    pyfuse3.close(unmount=unmount)
-
-
-def stop() -> None:
-    """Make ``serve`` return."""
-    pyfuse3.terminate()
-
-
-def write_back(root: int) -> None:
-    """Have the kernel begin to send what it holds of written files; *root* is a descriptor in the mount. Blocks.
-
-    In a process of its own: pyfuse3's syncfs keeps the interpreter's lock, without which nobody here could answer. And
-    a process that waits in the kernel for its own answer can't be killed: it would keep /dev/fuse open for ever.
-    Raises OSError.
-    """
-    command = ["sync", "--file-system", f"/proc/self/fd/{root}"]
-    done = subprocess.run(command, pass_fds=(root,), stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
-    if done.returncode != 0:
-        raise OSError(errno.EIO, os.fsdecode(done.stderr).strip())
-
-
-def _own_options() -> set[str]:
-    return {"fsname=oaiofs", "subtype=oaiofs", "default_permissions"}

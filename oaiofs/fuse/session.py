@@ -1,0 +1,61 @@
+"""The session with the kernel: begun, served, written back, ended. One per process, as pyfuse3 has it.
+
+Must not know what is served.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+
+import pyfuse3
+
+log = logging.getLogger(__name__)
+
+
+async def serve() -> None:
+    """Answer the kernel until the mount is taken away; ``attach`` came before.
+
+    Also when the kernel breaks the connection off: for an administrator (``/sys/fs/fuse/connections``), or when it goes
+    in the very moment in which a request is taken from it.
+    """
+    try:
+        await pyfuse3.main(min_tasks=4)
+    except* OSError as broken:
+        if any(getattr(error, "errno", None) != errno.ECONNABORTED for error in broken.exceptions):
+            raise
+        log.info("the kernel has broken the mount off")
+
+
+def attach(operations: pyfuse3.Operations, mountpoint: str, options: set[str]) -> None:
+    """Mount. Raises OSError and RuntimeError of libfuse's."""
+    pyfuse3.init(operations, mountpoint, {*options, *_own_options()})
+
+
+def detach(*, unmount: bool) -> None:
+    """Let go of the mount; with *unmount* also take it out of the tree."""
+    pyfuse3.close(unmount=unmount)
+
+
+def stop() -> None:
+    """Make ``serve`` return."""
+    pyfuse3.terminate()
+
+
+def write_back(root: int) -> None:
+    """Have the kernel begin to send what it holds of written files; *root* is a descriptor in the mount. Blocks.
+
+    In a process of its own: pyfuse3's syncfs keeps the interpreter's lock, without which nobody here could answer. And
+    a process that waits in the kernel for its own answer can't be killed: it would keep /dev/fuse open for ever.
+    Raises OSError.
+    """
+    command = ["sync", "--file-system", f"/proc/self/fd/{root}"]
+    done = subprocess.run(command, pass_fds=(root,), stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise OSError(errno.EIO, os.fsdecode(done.stderr).strip())
+
+
+def _own_options() -> set[str]:
+    return {"fsname=oaiofs", "subtype=oaiofs", "default_permissions"}
