@@ -9,6 +9,7 @@ A key has the same name and meaning in every layer; ``Options`` lists them all:
     user = "alice"
     poll_interval = 30
     cache_size = "20G"
+    cache_free = "5G"
     password_command = ["pass", "show", "oaio"]
 
     [[accounts]]                          # above the general keys, for one server and user only
@@ -21,11 +22,9 @@ Must not know what is done with any of it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
-import socket
 import tomllib
 import types
 from dataclasses import dataclass, replace
@@ -36,27 +35,34 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
-from . import credentials, errors
+from . import clientroots, credentials, errors
+from .clientroots import default_device_id
+from .core.bucket import SLOWEST
 from .core.names import LOCAL_ONLY
+from .core.trash import DAYS
 from .credentials import Account, Secret
 from .remote.address import server_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Options", "Secret", "Settings", "account", "default_device_id", "load", "size"]
+__all__ = ["Options", "Secret", "Settings", "account", "client_root", "default_device_id", "load", "password", "size"]
 
 _ENVIRONMENT_PREFIX = "OAIOFS_"
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?P<step>iB|B)?", re.IGNORECASE | re.ASCII)
-_UNSAFE = re.compile(r"[^A-Za-z0-9.@_-]+")
 
 Text: TypeAlias = Annotated[str, Meta(min_length=1, description="text")]
 Switch: TypeAlias = Annotated[bool, Meta(description="true or false")]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, lt=1e9, description="seconds, more than 0, fractions allowed")]
+Days: TypeAlias = Annotated[float, Meta(ge=0, lt=1e6, description="days, fractions allowed; 0 for ever")]
 Size: TypeAlias = Annotated[
     str | Annotated[int, Meta(ge=0)],
     Meta(description="a number of bytes, or one with K, M, G or T like 20G; 0 for no limit"),
+]
+Speed: TypeAlias = Annotated[
+    str | Annotated[int, Meta(ge=0)],
+    Meta(description=f"bytes a second like 500K or 2M, at least {SLOWEST}; 0 or nothing for no limit"),
 ]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(description="a list of texts")]
 Urls: TypeAlias = Annotated[dict[str, Text], Meta(description="a table of CSH_ID = URL")]
@@ -68,6 +74,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     server: Text | None = None
     user: Text | None = None
+    acting_for: Text | None = None
     password_file: Text | None = None
     password_command: Command | None = None
     client_root: Text | None = None
@@ -76,15 +83,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     csh_id: Text | None = None
     storage_urls: Urls | None = None
     poll_interval: Seconds | None = None
+    poll_less: Switch | None = None
     quiet_time: Seconds | None = None
     longest_quiet: Seconds | None = None
     shutdown_timeout: Seconds | None = None
     cache_size: Size | None = None
+    limit_up: Speed | None = None
+    limit_down: Speed | None = None
+    cache_free: Size | None = None
     read_only: Switch | None = None
     allow_other: Switch | None = None
     fuse_options: Texts | None = None
     insecure: Switch | None = None
     local_only: Texts | None = None
+    trash_days: Days | None = None
 
     def over(self, below: Options) -> Options:
         """These options where they say something, those *below* where not. Lists and tables of both are joined."""
@@ -97,6 +109,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return Options(**joined)
 
 
+_SIZES = frozenset({"cache_size", "cache_free"})
 _JOINED = frozenset({"storage_urls", "fuse_options", "local_only"})
 _TYPES = get_type_hints(Options, include_extras=True)
 
@@ -105,15 +118,19 @@ _TYPES = get_type_hints(Options, include_extras=True)
 class Settings:
     """Everything that one mount is told. Times are seconds, sizes bytes, paths absolute.
 
-    *server* is the complete URL. *cache_size* 0 means no limit. *device_id* and *app_id* are what a new client root
-    begins with. *quiet_time* after the last change a push begins, *longest_quiet* after the first one at the latest.
+    *server* is the complete URL. The objects are those of *user*; *login* is who signs in: '' for the same, or a
+    superuser who acts for them. Local copies may take *cache_size* of this machine's disk, *cache_free* of it stays
+    free; 0 means no limit, and so it does for *limit_up* and *limit_down*, the bytes a second that all transfers share.
+    *device_id* and *app_id* are what a new client root begins with. *poll_less*: *poll_interval* grows while nothing
+    happens. *quiet_time* after the last change a push begins, *longest_quiet* after the first one at the latest.
     *local_only* are the name patterns of files that never leave this machine. An ordered end of the mount pushes for
-    *shutdown_timeout* at most.
+    *shutdown_timeout* at most. What is in the trash goes for good after *trash_days*, 0: never by itself.
     """
 
     mountpoint: Path
     server: str
     user: str
+    login: str = ""
     password: Secret
     client_root: Path
     device_id: str
@@ -121,15 +138,20 @@ class Settings:
     csh_id: str = "Digi"
     storage_urls: Mapping[str, str]
     poll_interval: float = 15.0
+    poll_less: bool = True
     quiet_time: float = 2.0
     longest_quiet: float = 30.0
     cache_size: int = 0
+    limit_up: int = 0
+    limit_down: int = 0
+    cache_free: int = 0
     read_only: bool = False
     allow_other: bool = False
     fuse_options: tuple[str, ...] = ()
     insecure: bool = False
     local_only: tuple[str, ...] = LOCAL_ONLY
     shutdown_timeout: float = 10.0
+    trash_days: float = DAYS
     verbose: int = 0
 
 
@@ -147,22 +169,18 @@ def load(
     told; Unauthorized where no password is known.
     """
     who, options = account(flags, environ=environ)
-    password = credentials.find(
-        who,
-        password_file=_path(options.password_file) if options.password_file else None,
-        password_command=_words(options.password_command),
-        environ=environ,
-        ask=ask,
-    )
+    secret = password(who, options, environ=environ, ask=ask)
     mountpoint = _path(mountpoint)
-    client_root = _path(options.client_root) if options.client_root else _default_client_root(who)
-    _check_apart(mountpoint, client_root)
+    root = _client_root(who, options)
+    clientroots.check_apart(mountpoint, root)
+    clientroots.check_no_cache(root)
     settings = Settings(
         mountpoint=mountpoint,
         server=who.server,
-        user=who.user,
-        password=password,
-        client_root=client_root,
+        user=options.acting_for or who.user,
+        login=who.user,
+        password=secret,
+        client_root=root,
         device_id=options.device_id or default_device_id(),
         storage_urls=types.MappingProxyType(options.storage_urls or {}),
         local_only=(*LOCAL_ONLY, *(options.local_only or ())),
@@ -181,6 +199,30 @@ def account(flags: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ
     options = said.over(own.over(general))
     server_url(who.server, bool(options.insecure))
     return who, options
+
+
+def password(
+    who: Account, options: Options, *, environ: Mapping[str, str] = os.environ, ask: Callable[[str], str] | None = None
+) -> Secret:
+    """What *who* signs in with. Raises Unauthorized where no password is known, ConfigError."""
+    return credentials.find(
+        who,
+        password_file=_path(options.password_file) if options.password_file else None,
+        password_command=_words(options.password_command),
+        environ=environ,
+        ask=ask,
+    )
+
+
+def client_root(flags: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the account that is meant has its copies on this machine. Raises like ``account``."""
+    return _client_root(*account(flags, environ=environ))
+
+
+def _client_root(who: Account, options: Options) -> Path:
+    if options.client_root:
+        return _path(options.client_root)
+    return clientroots.default(options.acting_for or who.user, who.server)
 
 
 def _choose(said: Options, general: Options, accounts: Iterable[Options]) -> Account:
@@ -216,40 +258,21 @@ def _given(options: Options) -> dict[str, Any]:
         "app_id": options.app_id,
         "csh_id": options.csh_id,
         "poll_interval": options.poll_interval,
+        "poll_less": options.poll_less,
         "quiet_time": options.quiet_time,
         "longest_quiet": options.longest_quiet,
         "shutdown_timeout": options.shutdown_timeout,
+        "trash_days": options.trash_days,
         "cache_size": None if options.cache_size is None else size(options.cache_size),
+        "limit_up": None if options.limit_up is None else speed(options.limit_up, "limit_up"),
+        "limit_down": None if options.limit_down is None else speed(options.limit_down, "limit_down"),
+        "cache_free": None if options.cache_free is None else size(options.cache_free, "cache_free"),
         "read_only": options.read_only,
         "allow_other": options.allow_other,
         "fuse_options": options.fuse_options,
         "insecure": options.insecure,
     }
     return {name: value for name, value in plain.items() if value is not None}
-
-
-def _default_client_root(who: Account) -> Path:
-    """One folder per account, named so that a person knows whose it is."""
-    plain = f"{who.user}@{who.server.partition('://')[2]}"
-    safe = _UNSAFE.sub("_", plain).lstrip(".")[:100]
-    if safe != plain:
-        safe += "-" + hashlib.sha256(f"{who.user}\0{who.server}".encode()).hexdigest()[:8]
-    return platformdirs.user_data_path("oaiofs") / safe
-
-
-def default_device_id() -> str:
-    """This machine's name as the servers get it, where the user gives no other."""
-    return _UNSAFE.sub("_", socket.gethostname().partition(".")[0]) or "device"
-
-
-def _check_apart(mountpoint: Path, client_root: Path) -> None:
-    real = Path(os.path.realpath(mountpoint.parent), mountpoint.name)
-    root = Path(os.path.realpath(client_root.parent), client_root.name)
-    if root.is_relative_to(real) or real.is_relative_to(root):
-        raise errors.ConfigError(
-            f"The client root {client_root} and the mountpoint {mountpoint} must not be one in the other: choose "
-            "another --client-root."
-        )
 
 
 def size(value: str | int, name: str = "cache_size") -> int:
@@ -264,6 +287,16 @@ def size(value: str | int, name: str = "cache_size") -> int:
         raise errors.ConfigError(f"{name} is {value!r}; allowed is {_allowed('cache_size')}.")
     step = 1000 if (match["step"] or "").upper() == "B" else 1024
     return int(float(match["number"]) * step ** _UNITS[match["unit"].upper()])
+
+
+def speed(value: str | int, name: str) -> int:
+    """Bytes a second of a ``size`` such as ``500K`` or ``500K/s``, 0 for no limit. Raises ConfigError like ``size``."""
+    if value == "":
+        return 0
+    found = size(value.removesuffix("/s") if isinstance(value, str) else value, name)
+    if 0 < found < SLOWEST:
+        raise errors.ConfigError(f"{name} is {value!r}; allowed is {_allowed(name)}.")
+    return found
 
 
 def _path(text: str | Path) -> Path:
@@ -284,8 +317,10 @@ def _layer(source: str, values: Mapping[str, Any], *, strict: bool = True) -> Op
             raise errors.ConfigError(_unknown(source, name))
         try:
             checked[name] = msgspec.convert(value, _TYPES[name], strict=strict)
-            if name == "cache_size":
+            if name in _SIZES:
                 size(checked[name])
+            elif name in ("limit_up", "limit_down"):
+                speed(checked[name], name)
         except (msgspec.ValidationError, errors.ConfigError):
             raise errors.ConfigError(f"{source}: {name} is {value!r}; allowed is {_allowed(name)}.") from None
     return Options(**checked)

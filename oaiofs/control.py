@@ -165,17 +165,25 @@ def _around(mounts: list[RunningMount], path: Path) -> RunningMount:
         around = [mount for mount in mounts if candidate.is_relative_to(mount.mountpoint)]
         if around:
             return max(around, key=lambda mount: len(mount.mountpoint.parts))
+    dead = next((at for at in (candidate, *candidate.parents) if (seen := mountinfo.at(at)) and seen.is_oaiofs), None)
+    if dead is not None:
+        raise errors.NotMounted(
+            f"No process of yours serves the mount at {dead}: if it was killed, `oaiofs mount {dead}` cleans it up."
+        )
     raise errors.NotMounted(f"{path} is not in a running oaiofs mount: `oaiofs status` shows the one that is running.")
 
 
 def _write_record(record: Path, mount: RunningMount) -> None:
     # json's own \udcXX escapes bring paths that are not UTF-8 there and back; msgspec refuses them.
-    record.write_text(json.dumps(asdict(mount), default=os.fspath))
+    text = json.dumps(asdict(mount), default=os.fspath)
+    with open(record, "w", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as file:
+        file.write(text)
 
 
 def _read_record(record: Path) -> RunningMount | None:
     try:
-        facts = json.loads(record.read_text())
+        with record.open() as file:
+            facts = json.loads(file.read(_MAX_REQUEST))
         return RunningMount(
             mountpoint=Path(facts["mountpoint"]),
             pid=int(facts["pid"]),
@@ -183,7 +191,7 @@ def _read_record(record: Path) -> RunningMount | None:
             server=str(facts["server"]),
             user=str(facts["user"]),
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 

@@ -9,7 +9,25 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from .. import errors
-from . import accounts, failures, logs, mounting, serving, watching
+from . import (
+    accounts,
+    adding,
+    checking,
+    conflicts,
+    copies,
+    doctoring,
+    failures,
+    history,
+    importing,
+    logs,
+    mounting,
+    objects,
+    serving,
+    sharing,
+    trash,
+    values,
+    watching,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +39,26 @@ COMMANDS: tuple[click.Command, ...] = (
     mounting.umount,
     watching.sync,
     watching.status,
+    objects.ls,
+    adding.add,
+    objects.rm,
+    values.get,
+    values.set_,
+    sharing.users,
+    sharing.share,
+    sharing.unshare,
+    accounts.wipe_user,
+    checking.check,
+    doctoring.doctor,
+    conflicts.conflicts,
+    copies.pin,
+    copies.unpin,
+    copies.evict,
+    trash.trash,
+    history.versions,
+    history.restore,
+    history.diff,
+    importing.import_,
     serving.server,
 )
 

@@ -50,6 +50,19 @@ def to_stderr(verbose: int) -> None:
     _install(logging.StreamHandler(), (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
 
 
+def of_command(*, but: str = "") -> None:
+    """Have a command that does its work itself warn its user in sentences; with ``-v`` as a log, and more.
+
+    Warnings of the logger *but* are for the latter only.
+    """
+    verbose = click.get_current_context().ensure_object(Verbosity).level
+    to_stderr(verbose)
+    if not verbose:
+        logging.getLogger().handlers[0].setFormatter(logging.Formatter("oaiofs: %(message)s"))
+        if but:
+            logging.getLogger(but).setLevel(logging.ERROR)
+
+
 def to_file(path: Path, verbose: int) -> None:
     """Log what happens to *path*, kept to four files of 4 MiB that only their owner can read."""
     _install(_PrivateFile(path, maxBytes=_MAX_BYTES, backupCount=_KEPT), logging.DEBUG if verbose > 1 else logging.INFO)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import config, control, errors, mountinfo
-from . import background, logs, report, terminal
+from . import background, logs, report, terminal, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +25,7 @@ LOG_NAME = "oaiofs.log"
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option("--server", metavar="HOST", help="The oaio server: host[:port] or a URL.")
 @click.option("--user", metavar="NAME", help="Your user name there.")
+@click.option("--acting-for", metavar="USER", help="Mount USER's objects: you are a superuser of the server.")
 @click.option("--password-file", metavar="F", help="Take the password from the first line of F.")
 @click.option("--client-root", metavar="DIR", help="Where this machine keeps its copies.")
 @click.option("--device-id", metavar="ID", help="This machine's name for the servers; from the host name.")
@@ -33,7 +34,10 @@ LOG_NAME = "oaiofs.log"
 @click.option("--storage-url", multiple=True, metavar="CSH_ID=URL", help="Where the storage host CSH_ID is.")
 @click.option("--poll-interval", type=float, metavar="S", help="Seconds between two looks at the server; 15.")
 @click.option("--quiet-time", type=float, metavar="S", help="Seconds without a change before it is pushed; 2.")
-@click.option("--cache-size", metavar="SIZE", help="How much may be kept here, like 20G; not held to yet.")
+@click.option("--cache-size", metavar="SIZE", help="How much of the files may be kept here, like 20G; no limit.")
+@click.option("--cache-free", metavar="SIZE", help="How much of this machine's disk stays free, like 5G; no limit.")
+@click.option("--limit-up", metavar="RATE", help="Send at most so many bytes a second, like 500K or 2M.")
+@click.option("--limit-down", metavar="RATE", help="Fetch at most so many bytes a second.")
 @click.option("--read-only", is_flag=True, default=None, help="Refuse every change.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users of this machine in.")
 @click.option("--insecure", is_flag=True, default=None, help="Allow plain http to another machine.")
@@ -116,8 +120,9 @@ def _mount_options(given: Iterable[str], flags: dict[str, Any]) -> dict[str, Any
 @click.option("--flush", is_flag=True, help="Only once every change is on the servers.")
 @click.option("--force", is_flag=True, help="Also while programs use it: what they write after is lost.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="With --flush: after S seconds, stay.")
+@waiting.quiet_option
 @logs.verbose_option
-def umount(mountpoint: Path, flush: bool, force: bool, timeout: float | None) -> None:
+def umount(mountpoint: Path, flush: bool, force: bool, timeout: float | None, quiet: bool) -> None:
     """End the mount at MOUNTPOINT.
 
     Changes that are not on the servers yet are kept and go out with the next mount.
@@ -128,17 +133,17 @@ def umount(mountpoint: Path, flush: bool, force: bool, timeout: float | None) ->
     except errors.NotMounted:
         _remove_dead(place)
         return
-    pending = _end(running, timeout, flush=flush, force=force)
+    pending = _end(running, timeout, flush=flush, force=force, quiet=quiet)
     if not mountinfo.wait_gone(place, _GONE_TIMEOUT):
         raise errors.Busy(f"{place} is still mounted: end what uses it and try again; `fuser -vm {place}` shows that.")
     mountinfo.wait_ended(running.pid, _PROCESS_TIMEOUT)
     click.echo(f"{place} is unmounted." + (f" {_kept(pending, running)}" if pending else ""))
 
 
-def _end(running: control.RunningMount, timeout: float | None, *, flush: bool, force: bool) -> int:
+def _end(running: control.RunningMount, timeout: float | None, *, flush: bool, force: bool, quiet: bool) -> int:
     """Have the mount end; the answer is how many changes it could not push any more."""
     try:
-        answer = control.call(running, "umount", timeout, flush=flush, force=force)
+        answer = waiting.call(running, "umount", timeout, quiet=quiet or not flush, flush=flush, force=force)
     except errors.NotMounted:
         return 0  # it was ending already
     return report.count(answer.get("pending"))

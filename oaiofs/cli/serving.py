@@ -148,7 +148,11 @@ def addstorage(
     password_file: Path | None,
     data: Path,
 ) -> None:
-    """Set the storage account that users of CSH_ID (such as Digi) get."""
+    """Set the storage account that users of CSH_ID (such as Digi) get.
+
+    To one on this very server each user gets a login of their own, which does what their rights on the objects allow;
+    its own password is for the administrator alone, and opens everything.
+    """
     from .. import server as service
 
     limit = config.size(quota, "--quota") if quota is not None else None

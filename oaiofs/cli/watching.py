@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from .. import control
-from . import logs, report
+from . import live, logs, places, report, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .live import Paint
 
 #: Seconds between two looks of ``--watch``.
 _REPAINT = 1.0
 #: Seconds that a mount has for telling its status, which it keeps ready.
 _STATUS_TIMEOUT = 10.0
-_CLEAR = "\x1b[H\x1b[2J"
+#: How many times as long as telling it all takes is waited before it is asked for again.
+_SHARE = 20
+#: Cells of a status that is not painted over.
+_WIDTH = 100
 
 
 @click.command()
 @click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds, with exit code 6.")
 @click.option("--yes", is_flag=True, help="Removing many objects at once is meant: let it happen.")
+@click.option("--client-root", type=click.Path(path_type=Path), metavar="DIR", help="Of this one, mounted or not.")
+@waiting.quiet_option
 @logs.verbose_option
-def sync(mountpoint: Path | None, timeout: float | None, yes: bool) -> None:
+def sync(mountpoint: Path | None, timeout: float | None, yes: bool, client_root: Path | None, quiet: bool) -> None:
     """Wait until both sides have every change.
 
-    Every local one is on the servers then, and every remote one is here.
+    Every local one is on the servers then, and every remote one is here. Meanwhile standard error tells how far it is.
+    With --client-root it needs no mount: what commands changed there goes out now.
     """
-    mount = control.find(mountpoint)
-    answer = control.call(mount, "sync", timeout, yes=yes)
+    mount = None if client_root is None else places.mount_of(client_root)
+    if client_root is not None and mount is None:
+        places.synchronize(client_root.absolute(), timeout, confirmed=yes)
+        click.echo(f"{client_root}: every change is on the servers, and every one of theirs is known here.")
+        return
+    mount = mount or control.find(mountpoint)
+    answer = waiting.call(mount, "sync", timeout, quiet=quiet, yes=yes)
     if report.count(answer.get("needing_user")):
         click.echo(f"{mount.mountpoint}: what can go is on the servers; `oaiofs status` shows what needs you.")
     else:
@@ -54,47 +67,64 @@ def status(path: Path | None, as_json: bool, watch: bool) -> None:
     For the object, give its PATH or that of a file in it.
     """
     mount = control.find(path)
-    arguments = _object_argument(mount, path)
+    inside = None if path is None else places.inside(mount, path)
+    arguments = {"path": inside} if inside else {}
 
-    def look() -> dict[str, Any]:
-        return control.call(mount, "status", _STATUS_TIMEOUT, **arguments)
+    def look(**more: Any) -> dict[str, Any]:
+        return control.call(mount, "status", _STATUS_TIMEOUT, **arguments, **more)
 
     if watch:
-        _watch(look, as_json=as_json, whole=not arguments)
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            _watch(look, as_json=as_json, whole=not arguments)
     elif as_json:
-        click.echo(json.dumps(look(), indent=2, ensure_ascii=False))
+        _say_json(look(), indent=2)
     else:
-        click.echo("\n".join(_text(look(), whole=not arguments)))
+        live.say("\n".join(_text(look(), whole=not arguments)))
 
 
-def _object_argument(mount: control.RunningMount, path: Path | None) -> dict[str, str]:
-    """What of the mount *path* means: nothing for the mountpoint itself, else the path inside of it."""
-    if path is None:
-        return {}
-    for candidate in (Path(os.path.abspath(path)), control.resolve(path)):
-        if candidate.is_relative_to(mount.mountpoint):
-            inside = candidate.relative_to(mount.mountpoint)
-            return {"path": str(inside)} if inside.parts else {}
-    return {}
-
-
-def _text(answer: Mapping[str, Any], *, whole: bool) -> list[str]:
+def _text(answer: Mapping[str, Any], *, whole: bool, width: int = _WIDTH) -> list[str]:
     now = datetime.now(UTC)
-    return report.lines(answer, now) if whole else report.object_lines(answer, now)
+    return report.lines(answer, now, width=width) if whole else report.object_lines(answer, now, width=width)
 
 
-def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool, whole: bool) -> None:
-    """Repaint a terminal; anything else gets one line for each change."""
-    repaint = sys.stdout.isatty() and not as_json
-    before = ""
-    while True:
-        answer = look()
-        if repaint:
-            now = "\n".join(_text(answer, whole=whole))
-            click.echo(_CLEAR + now)
+def _say_json(answer: Mapping[str, Any], indent: int | None = None) -> None:
+    """As the terminal can show it: escapes where it has no letter for something, and no byte is lost in any case."""
+    text = json.dumps(answer, indent=indent, ensure_ascii=False)
+    click.echo(text if live.sayable(text, sys.stdout) == text else json.dumps(answer, indent=indent))
+
+
+def _watch(look: Callable[..., dict[str, Any]], *, as_json: bool, whole: bool) -> None:
+    """Repaint a terminal; anything else gets one line for each change. Ends when the mount does: raises NotMounted."""
+    if as_json:
+        _say_changes(look, _say_json)
+    with live.painting(sys.stdout, keep=True) as paint:
+        if paint is None:
+            _say_changes(look, lambda answer: live.say(report.summary(answer, datetime.now(UTC))))
         else:
-            now = json.dumps(answer, ensure_ascii=False) if as_json else report.summary(answer, datetime.now(UTC))
-            if now != before:
-                click.echo(now)
-        before = now
-        time.sleep(_REPAINT)
+            _repaint(look, paint, whole=whole)
+
+
+def _repaint(look: Callable[..., dict[str, Any]], paint: Paint, *, whole: bool) -> NoReturn:
+    """What is cheap to tell is asked for each time, the rest as often as it costs little."""
+    while True:
+        begun = time.monotonic()
+        answer = look()
+        until = time.monotonic() + _SHARE * (time.monotonic() - begun)
+        while True:
+            paint(_text(answer, whole=whole, width=live.width_of(sys.stdout)))
+            time.sleep(_REPAINT)
+            if not whole or time.monotonic() >= until:
+                break
+            answer |= look(brief=True)
+
+
+def _say_changes(look: Callable[..., dict[str, Any]], say: Callable[[dict[str, Any]], None]) -> NoReturn:
+    before: dict[str, Any] = {}
+    while True:
+        begun = time.monotonic()
+        answer = look()
+        cost = time.monotonic() - begun
+        if answer != before:
+            say(answer)
+        before = answer
+        time.sleep(max(_REPAINT, _SHARE * cost))
