@@ -1,11 +1,37 @@
-"""For all tests: what is logged as an error, and was not announced, fails the test that logged it."""
+"""For all tests: the option ``--long``; what is logged as an error, and was not announced, fails its test."""
 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+from tests import depth
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    depth.add_option(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    depth.begin(config)
+    _take_signals()
+
+
+def _take_signals() -> None:
+    """Started in the background of a script this process ignores these, and so would every program that tests start."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
+@pytest.fixture(scope="session")
+def long_run() -> bool:
+    """Whether the long versions were asked for."""
+    return depth.is_long()
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +43,7 @@ def _no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCapt
     errors = [
         record.getMessage()
         for phase in ("setup", "call")
-        for record in caplog.get_records(phase)  # type: ignore[arg-type]
+        for record in caplog.get_records(phase)
         if record.name.startswith("oaiofs") and record.levelno >= logging.ERROR
     ]
     assert not errors, errors

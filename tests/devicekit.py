@@ -24,32 +24,51 @@ from outcome import Outcome, acapture
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from oaiofs import errors
-from oaiofs.cache import records
+from oaiofs.cache import check, records
 from oaiofs.cache.records import ConflictRecord, ObjectRecord
 from oaiofs.cache.recover import recover
 from oaiofs.cache.store import ROOT_INO, Store
+from oaiofs.core.eviction import NO_LIMITS
 from oaiofs.core.model import Listing, OaioId, RemoteObject, Right, Stamp
+from oaiofs.progress import Progress
 from oaiofs.remote.contract import StorageHost
 from oaiofs.remote.memory import Cloud, Faults, MemoryOaioServer, StorageTree
 from oaiofs.status import Status
 from oaiofs.sync import Pace, Sync
+from oaiofs.sync.eviction import Eviction
+from oaiofs.sync.pinning import Pinning
 from oaiofs.transfer import Transfer
+from oaiofs.transfer.metered import MeteredHost
+from oaiofs.transfer.traffic import Traffic
+from oaiofs.verbs import VERBS, Place
 from oaiofs.vfs import Identity, Outlook, Vfs
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PACE = Pace(poll=10.0, quiet=2.0, longest=30.0)
 USER = "alice"
 CSH = "Digi"
+#: Calls to the oaio server; all others are to the storage host.
+SERVER_CALLS = ("register", "upload", "list_objects", "next_listing", "delete", "current_stamp")
 
 
 class World:
     """The servers and the time of one test. Open it inside the trio run whose clock is *clock*."""
 
-    def __init__(self, clock: MockClock, folder: Path, nursery: trio.Nursery, *, checks_base: bool = True) -> None:
+    def __init__(
+        self,
+        clock: MockClock,
+        folder: Path,
+        nursery: trio.Nursery,
+        *,
+        checks_base: bool = True,
+        began: datetime = START,
+        holds: float = 0.0,
+    ) -> None:
         self.clock = clock
+        self.began = began
         self.folder = folder
         self.nursery = nursery
-        self.cloud = Cloud(clock=self.now, checks_base=checks_base)
+        self.cloud = Cloud(clock=self.now, checks_base=checks_base, holds=holds)
         self.storage: StorageTree = self.cloud.add_storage(CSH)
         self.cloud.add_user(USER)
         self.devices: dict[str, Device] = {}
@@ -57,7 +76,7 @@ class World:
 
     def now(self) -> datetime:
         """The true time, a microsecond later at each look."""
-        return START + timedelta(seconds=trio.current_time(), microseconds=next(self._ticks))
+        return self.began + timedelta(seconds=trio.current_time(), microseconds=next(self._ticks))
 
     async def quiet(self) -> None:
         """Return when nothing more happens without time going on: every task waits and no thread works."""
@@ -111,7 +130,22 @@ class World:
         await self.go_on(0.2)
         return made
 
+    async def settle(self) -> None:
+        """Let so much time go by that all who are online look at the server and send what they have."""
+        await self.go_on(3 * PACE.poll)
+
+    async def apart(self, doing: Callable[[], object]) -> None:
+        """Do what takes no time here."""
+        doing()
+
     # -- what is in the cloud ------------------------------------------------------------------------------------
+
+    def listing(self, user: str = USER) -> tuple[RemoteObject, ...]:
+        return self.cloud.listing(user, Faults()).objects
+
+    def stored_below(self, folder: str) -> dict[str, bytes]:
+        """Path -> content of all that the storage has there."""
+        return {path: file.content for path, file in self.storage.below(folder).items()}
 
     def announced(self, name: str, user: str = USER) -> RemoteObject:
         """The announced version of the object whose ``_name`` is *name*. Raises KeyError unless there is just one."""
@@ -142,16 +176,21 @@ class World:
 
 @dataclass
 class Hosts:
-    """``contract.OpenHost`` on the world's storage, with one device's faults."""
+    """``contract.OpenHost`` on the world's storage, with one device's faults.
+
+    *user*: whose rights it has, None for all, as where servers in the field hand out the account itself.
+    """
 
     cloud: Cloud
+    user: str | None
     faults: Faults = field(default_factory=Faults)
+    traffic: Traffic = field(default_factory=Traffic)
 
     async def __call__(self, csh_id: str) -> StorageHost:
         await trio.lowlevel.checkpoint()
         if csh_id not in self.cloud.storages:
             raise errors.Unsupported(f"the server has no storage account {csh_id!r} for you")
-        return self.cloud.storage(csh_id, faults=self.faults)
+        return MeteredHost(self.cloud.storage(csh_id, faults=self.faults, user=self.user), csh_id, self.traffic)
 
     async def forget(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -168,6 +207,12 @@ class LateServer(MemoryOaioServer):
         await trio.sleep(late)
         return listing
 
+    async def next_listing(self, seen: Listing, wait: float) -> Listing:
+        late = self.late
+        listing = await super().next_listing(seen, wait)
+        await trio.sleep(late)
+        return listing
+
 
 class Device:
     """One client root with everything of a mount but the kernel. Paths are ``OBJECT/FOLDER/FILE``."""
@@ -178,8 +223,10 @@ class Device:
         self.user = user
         self.root = root
         self.pace = pace
+        self.limits = NO_LIMITS  # as of the next open
         self.skew = 0.0  # seconds that this device's wall clock is ahead
-        self.hosts = Hosts(world.cloud)
+        self.wrong_on_purpose = ""  # why the client root is not to be checked at the end
+        self.hosts = Hosts(world.cloud, user if world.cloud.checks_base else None)
         password = world.cloud.users[user].password
         self.server = LateServer(world.cloud, user, password, device_id=name, app_id="oaiofs")
         self.announced: list[tuple[int, str]] = []
@@ -190,20 +237,30 @@ class Device:
 
     def open(self) -> None:
         """Open the client root, as a mount does."""
-        self._opened = True
+        self.opened = True
         self.store = Store(self.root, wall_clock=self.wall_clock, steady_clock=trio.current_time)
         self.store.state.set_meta("device_id", self.name)
         recover(self.store)
         self.transfer = Transfer(
             self.store, self.server, self.hosts, username=self.user, device_id=self.name, app_id="oaiofs", csh_id=CSH,
-            announce=self._announce, longest_quiet=self.pace.longest,
+            announce=self._announce, longest_quiet=self.pace.longest, traffic=self.hosts.traffic,
         )  # fmt: skip
         self.sync = Sync(self.store, self.server, self.transfer, self.pace, self._announce)
-        self.status = Status(self.store, self.sync, {})
+        self.progress = Progress(self.store, self.sync, self.hosts.traffic)
+        downloads, busy = self.transfer.downloads, self.sync.busy.__contains__
+        self.eviction = Eviction(self.store, self.limits, busy=busy, announce=self._announce)
+        self.pinning = Pinning(
+            self.store, downloads.hydrate, self.limits, online=lambda: bool(self.sync.watch.online),
+            announce=self._announce,
+        )  # fmt: skip
+        downloads.make_room = self.eviction.make_room
+        self.store.stirred = self._stirred
+        self.status = Status(self.store, self.sync, self.progress, {}, self.limits, self.pinning.problem)
         outlook = Outlook(
             hydrate=self.transfer.downloads.hydrate, announce=self._announce, status=self.status.whole,
             conflicts=self.status.conflicts, state_of=self.status.state_of, error_of=self.status.error_of,
-            quota=lambda: self.sync.quota,
+            quota=lambda: self.sync.quota, history=self.transfer.history, sharing=self.transfer.sharing,
+            stream=self.transfer.downloads.open,
         )  # fmt: skip
         self.vfs = Vfs(self.store, Identity(self.user, self.name, "oaiofs", CSH), outlook)
 
@@ -213,8 +270,13 @@ class Device:
     def _announce(self, parent: int, name: str) -> None:
         self.announced.append((parent, name))
 
+    def _stirred(self) -> None:
+        self.eviction.ring()
+        self.pinning.ring()
+        self.transfer.wiping.ring()
+
     def start(self) -> None:
-        """Begin to sync and to download."""
+        """Begin to sync and to download, to fetch what is pinned and to evict."""
         scope = self._running = trio.CancelScope()
 
         async def run() -> None:
@@ -222,6 +284,10 @@ class Device:
                 async with trio.open_nursery() as nursery:
                     self.transfer.downloads.bind(nursery)
                     nursery.start_soon(self.sync.run)
+                    nursery.start_soon(self.eviction.run)
+                    nursery.start_soon(self.pinning.run)
+                    nursery.start_soon(self.transfer.sharing.run)
+                    nursery.start_soon(self.transfer.wiping.run)
 
         self.world.nursery.start_soon(run)
 
@@ -237,13 +303,19 @@ class Device:
 
     def close(self, *, clean: bool = True) -> None:
         """Close the client root; once more is nothing."""
-        if self._opened:
-            self._opened = False
+        if self.opened:
+            self.opened = False
             self.store.close(clean=clean)
+
+    def check(self) -> None:
+        """Nothing may be wrong with the client root, unless the test says that it is wrong on purpose."""
+        if self.opened and not self.wrong_on_purpose:
+            assert problems(self.store) == []
 
     async def restart(self, *, clean: bool = True) -> None:
         await self.stop(clean=clean)
         self.open()
+        self.check()
         self.start()
         await self.world.go_on(0.2)
 
@@ -254,6 +326,19 @@ class Device:
         made = Device(self.world, self.name, self.user, root, self.pace)
         self.world.devices[name] = made
         return made
+
+    def stumble(self, call: str, *, lost: bool) -> None:
+        """Let the next *call* fail; *lost*: it takes effect, and only its answer is lost."""
+        faults = self.server.faults if call in SERVER_CALLS else self.hosts.faults
+        if lost:
+            faults.drop_answer(call)
+        else:
+            faults.fail(call, errors.ServerFault("the server stumbles"))
+
+    def heal(self) -> None:
+        """From now on nothing fails that was to."""
+        self.server.faults.scripted.clear()
+        self.hosts.faults.scripted.clear()
 
     @property
     def offline(self) -> bool:
@@ -341,13 +426,16 @@ class Device:
 
     async def values(self, name: str) -> dict[str, Any]:
         """What the sidecar shows."""
-        shown: dict[str, Any] = json.loads(await self.read(f"{name}/values.json"))
+        shown: dict[str, Any] = json.loads(await self.read(self._sidecar(name)))
         return shown
 
     async def set_value(self, name: str, key: str, value: Any) -> None:
         """Change one value in the sidecar, in place."""
         text = json.dumps({**await self.values(name), key: value}, ensure_ascii=False)
-        await self.write(f"{name}/values.json", text.encode())
+        await self.write(self._sidecar(name), text.encode())
+
+    def _sidecar(self, name: str) -> str:
+        return f"{name}/{self.store.by_name[name].sidecar}"
 
     # -- what is here --------------------------------------------------------------------------------------------
 
@@ -370,6 +458,16 @@ class Device:
     async def files(self, name: str) -> dict[str, bytes]:
         """Path -> content of all files of an object but the sidecar, downloaded where need be."""
         return {path: await self.read(f"{name}/{path}") for path in self.paths(name)}
+
+    async def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """What a command gets that asks this device's mount."""
+        downloads = self.transfer.downloads
+        place = Place(
+            self.store, self.name, self._announce, hydrate=downloads.hydrate, fetch=downloads.fetch,
+            history=self.transfer.history, sharing=self.transfer.sharing, state_of=self.status.state_of,
+            busy=self.sync.busy.__contains__,
+        )  # fmt: skip
+        return dict(await VERBS[verb](place, arguments))
 
     def conflicts(self) -> list[ConflictRecord]:
         return records.conflicts(self.store.db)
@@ -398,24 +496,38 @@ class Device:
         self.hosts.faults.calls.clear()
 
 
+def problems(store: Store) -> list[str]:
+    """What ``oaiofs check`` would find, with nothing going on meanwhile."""
+    found = [*store.state.examine(), *map(str, check.examine_root(store, in_use=False))]
+    for key in check.known_keys(store):
+        head = store.heads.get(key)
+        disk = check.look(store.files.root, head.folder, head.sidecar) if head else check.NOWHERE
+        found += map(str, check.examine_object(store, key, disk))
+    return found
+
+
 async def _in_world(
-    clock: MockClock, folder: Path, checks_base: bool, test: Callable[[World], Awaitable[None]]
+    clock: MockClock, folder: Path, test: Callable[[World], Awaitable[None]], how: Mapping[str, Any]
 ) -> None:
     """Run *test*; its devices are stopped after it. What it raises comes as it is, not in a group."""
     outcome: Outcome[None] | None = None
     async with trio.open_nursery() as nursery:
-        world = World(clock, folder, nursery, checks_base=checks_base)
+        world = World(clock, folder, nursery, **how)
         outcome = await acapture(test, world)
         nursery.cancel_scope.cancel()
-    for device in world.devices.values():
-        device.close()
-    outcome.unwrap()
+    try:
+        outcome.unwrap()
+        for device in world.devices.values():
+            device.check()
+    finally:
+        for device in world.devices.values():
+            device.close()
 
 
-def simulate(folder: Path, test: Callable[[World], Awaitable[None]], *, checks_base: bool = True) -> None:
-    """Run the async function *test* in a new world with made-up time; its devices live below *folder*."""
+def simulate(folder: Path, test: Callable[[World], Awaitable[None]], **how: Any) -> None:
+    """Run the async function *test* in a new ``World`` with made-up time; its devices are in *folder*."""
     clock = MockClock()
-    trio.run(_in_world, clock, folder, checks_base, test, clock=clock)
+    trio.run(_in_world, clock, folder, test, how, clock=clock)
 
 
 def simulated(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -428,10 +540,15 @@ def simulated_foreign(test: Callable[..., Awaitable[None]]) -> Callable[..., Non
     return _simulated(test, checks_base=False)
 
 
-def _simulated(test: Callable[..., Awaitable[None]], *, checks_base: bool) -> Callable[..., None]:
+def simulated_live(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Likewise, on a server that holds requests until something changes, as the self-hosted one does."""
+    return _simulated(test, holds=55.0)
+
+
+def _simulated(test: Callable[..., Awaitable[None]], **how: Any) -> Callable[..., None]:
     @functools.wraps(test)
     def run(tmp_path: Path, **arguments: Any) -> None:
-        simulate(tmp_path, functools.partial(test, **arguments), checks_base=checks_base)
+        simulate(tmp_path, functools.partial(test, **arguments), **how)
 
     others = [one for name, one in inspect.signature(test).parameters.items() if name != "world"]
     folder = inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY, annotation=Path)

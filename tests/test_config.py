@@ -46,6 +46,7 @@ def test_defaults(home: Path) -> None:
     assert (settings.app_id, settings.csh_id, dict(settings.storage_urls)) == ("oaiofs", "Digi", {})
     assert (settings.poll_interval, settings.quiet_time, settings.longest_quiet) == (15.0, 2.0, 30.0)
     assert (settings.cache_size, settings.shutdown_timeout, settings.verbose) == (0, 10.0, 0)
+    assert (settings.limit_up, settings.limit_down) == (0, 0)
     assert (settings.read_only, settings.allow_other, settings.insecure) == (False, False, False)
     assert settings.fuse_options == ()
     assert settings.local_only == LOCAL_ONLY
@@ -97,29 +98,39 @@ def test_every_option_can_come_from_the_environment() -> None:
     texts = {
         "server": "localhost:1",
         "user": "u",
+        "acting_for": "o",
         "client_root": "/r",
         "device_id": "d",
         "app_id": "a",
         "csh_id": "c",
         "storage_urls": "Digi=http://localhost",
         "poll_interval": "1.5",
+        "poll_less": "false",
         "quiet_time": "2.5",
         "longest_quiet": "3.5",
         "shutdown_timeout": "4.5",
         "cache_size": "1K",
+        "limit_up": "500K",
+        "limit_down": "8192",
+        "cache_free": "2K",
         "read_only": "true",
         "allow_other": "1",
         "fuse_options": "x",
         "insecure": "false",
         "local_only": "*.x",
+        "trash_days": "0",
     }
     settings = load({}, **{f"OAIOFS_{name.upper()}": text for name, text in texts.items()})
-    assert (settings.server, settings.user, settings.client_root) == ("http://localhost:1", "u", Path("/r"))
+    assert (settings.server, settings.login, settings.client_root) == ("http://localhost:1", "u", Path("/r"))
+    assert settings.user == "o"
     assert (settings.device_id, settings.app_id, settings.csh_id) == ("d", "a", "c")
     assert settings.storage_urls == {"Digi": "http://localhost"}
     assert (settings.poll_interval, settings.quiet_time, settings.longest_quiet) == (1.5, 2.5, 3.5)
-    assert (settings.shutdown_timeout, settings.cache_size) == (4.5, 1024)
+    assert (settings.shutdown_timeout, settings.trash_days) == (4.5, 0)
+    assert (settings.cache_size, settings.cache_free) == (1024, 2048)
+    assert (settings.limit_up, settings.limit_down) == (512_000, 8192)
     assert (settings.read_only, settings.allow_other, settings.insecure) == (True, True, False)
+    assert not settings.poll_less
     assert (settings.fuse_options, settings.local_only[-1]) == (("x",), "*.x")
     left = set(config.Options.__struct_fields__) - set(texts) - {"password_file", "password_command"}
     assert not left, "an option without a way in from the environment"
@@ -181,6 +192,22 @@ def test_sizes(text: str | int, expected: int) -> None:
     assert load({**FLAGS, "cache_size": text}).cache_size == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", 0), (0, 0), ("0", 0), ("0K", 0), (4096, 4096), ("4K", 4096), ("500K/s", 512_000), ("1MB", 10**6)],
+)
+def test_limits(text: str | int, expected: int) -> None:
+    settings = load({**FLAGS, "limit_up": text})
+    assert (settings.limit_up, settings.limit_down) == (expected, 0)
+    assert load({**FLAGS, "limit_down": text}).limit_down == expected
+
+
+def test_a_limit_of_the_command_line_takes_one_of_the_file_away(home: Path) -> None:
+    write(home, "limit_up = '1M'\nlimit_down = 5000")
+    settings = load({**FLAGS, "limit_up": ""})
+    assert (settings.limit_up, settings.limit_down) == (0, 5000)
+
+
 @pytest.mark.parametrize("text", ["", "G", "-1", "1e3", "20X", "20GG", "１", "1,5G", "20G 3"])
 def test_texts_that_are_no_sizes(text: str) -> None:
     with pytest.raises(errors.ConfigError, match="like 20G"):
@@ -200,6 +227,11 @@ def test_texts_that_are_no_sizes(text: str) -> None:
         ("cache_size = -5", "number of bytes"),
         ("cache_size = 1.5", "number of bytes"),
         ("cache_size = 'lots'", "cache_size is 'lots'; allowed is a number of bytes"),
+        ("limit_up = 4095", "limit_up is 4095; allowed is bytes a second like 500K or 2M, at least 4096"),
+        ("limit_down = '1K'", "limit_down is '1K'; allowed is bytes a second"),
+        ("limit_down = 'fast'", "limit_down is 'fast'; allowed is bytes a second"),
+        ("limit_down = -1", "bytes a second"),
+        ("cache_free = 'lots'", "cache_free is 'lots'; allowed is a number of bytes"),
         ("local_only = '*.x'", "a list of texts"),
         ("local_only = ['']", "a list of texts"),
         ("storage_urls = ['x']", "a table of CSH_ID = URL"),
@@ -301,3 +333,24 @@ def test_client_roots_of_different_accounts_differ_whatever_they_are_called() ->
 def test_a_client_root_in_the_mount_or_around_it_is_refused(root: str) -> None:
     with pytest.raises(errors.ConfigError, match="must not be one in the other"):
         load({**FLAGS, "client_root": root})
+
+
+def test_a_client_root_is_in_no_folder_that_cleaners_empty(home: Path) -> None:
+    """What is not on the servers yet lives there."""
+    for place in (home / "cache", home / "cache" / "oaiofs" / "root"):
+        with pytest.raises(errors.ConfigError, match=r"cache folder.*not on the servers yet: choose another"):
+            load({**FLAGS, "client_root": str(place)})
+    (home / "link").symlink_to(home / "cache")
+    with pytest.raises(errors.ConfigError, match="cache folder"):
+        load({**FLAGS, "client_root": str(home / "link" / "root")})
+    assert load({**FLAGS, "client_root": str(home / "cached")}).client_root == home / "cached"
+
+
+def test_a_client_root_is_in_no_folder_that_is_marked_as_a_cache(home: Path) -> None:
+    (home / "big").mkdir()
+    tag = home / "big" / "CACHEDIR.TAG"
+    tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# made by a backup program")
+    with pytest.raises(errors.ConfigError, match=r"big.*cache folder"):
+        load({**FLAGS, "client_root": str(home / "big" / "deep" / "root")})
+    tag.write_text("anything else of that name")
+    assert load({**FLAGS, "client_root": str(home / "big" / "root")}).client_root == home / "big" / "root"

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +20,14 @@ import trio
 from oaiofs import control, errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 
 @pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    base = tmp_path / "run"
-    base.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
-    return base / "oaiofs"
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as base:  # pytest's own folders may be too long for a socket's name
+        monkeypatch.setenv("XDG_RUNTIME_DIR", base)
+        yield Path(base, "oaiofs")
 
 
 def a_mount(mountpoint: Path, pid: int = 0) -> control.RunningMount:
@@ -407,3 +408,41 @@ async def test_a_record_holds_no_more_than_it_should(tmp_path: Path) -> None:
     async with serving(mount):
         record = json.loads(control.socket_path(mount.mountpoint).with_suffix(".json").read_text())
     assert sorted(record) == ["client_root", "mountpoint", "pid", "server", "user"]
+
+
+FACTS = '{"mountpoint": "/m", "client_root": "/r", "server": "s", "user": "u", "pid": '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"mountpoint": 5}', b"\xed\xa0\x80", b"\xff", b"x" * 10_000_000,
+     f"{FACTS}1e999}}".encode(), f"{FACTS}{'9' * 5000}}}".encode()],
+)  # fmt: skip
+def test_a_hostile_record_is_cleaned_away(runtime: Path, text: bytes) -> None:
+    folder = control.runtime_dir()
+    record = folder / "planted.json"
+    record.write_bytes(text)
+    assert control.running() == []
+    assert not record.exists()
+
+
+async def test_all_is_private_whatever_the_umask(tmp_path: Path, runtime: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with serving(a_mount(tmp_path / "mnt")):
+            folder = control.runtime_dir()
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            modes = {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {".sock": 0o600, ".json": 0o600, "": 0o600}
+
+
+def test_a_link_planted_as_a_record_is_not_written_through(tmp_path: Path, runtime: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    record = control.socket_path(tmp_path / "mnt").with_suffix(".json")
+    record.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        control._claim(a_mount(tmp_path / "mnt"), record.with_suffix(".sock"))
+    assert victim.read_text() == "precious"

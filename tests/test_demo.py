@@ -138,5 +138,3 @@ def test_the_demo_shows_everything_ends_on_ctrl_c_and_survives_a_kill(home: Path
         process.communicate()
         if mountinfo.at(place) is not None:
             oaiofs("umount", place)
-
-

@@ -19,14 +19,15 @@ PACKAGE = ROOT / "oaiofs"
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"demo"},
+    {"demo", "doctor"},
     {"mount"},
     {"control", "config", "status"},
-    {"fuse", "client"},
+    {"fuse", "client", "verbs", "progress"},
+    {"session"},
     {"vfs", "sync"},
     {"transfer"},
-    {"cache", "remote"},
-    {"core", "credentials", "mountinfo", "callers"},
+    {"cache", "remote", "rootpaths"},
+    {"core", "clientroots", "credentials", "mountinfo", "callers", "power"},
     {"errors"},
 )
 LEVEL = {unit: len(LAYERS) - number for number, layer in enumerate(LAYERS) for unit in layer}
@@ -38,6 +39,7 @@ DOORS = {
     "django": {"server"},
     "pyfuse3": {"fuse", "mount"},
     "click": {"cli"},
+    "rich": {"cli"},
 }
 #: Who may start the embedded server, which nothing else knows.
 STARTS_THE_SERVER = {"cli", "demo", "mount"}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from oaiofs.cli import report
+from oaiofs.status import refusals
 
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 
 
-def entry(name: str, state: str = "synced", **more: Any) -> dict[str, Any]:
+def entry(name: str, state: str = "synced", /, **more: Any) -> dict[str, Any]:
     return {"id": f"id-{name}", "name": name, "state": state, "stamp": "20261122120000000000", "right": "C", **more}
 
 
@@ -45,6 +46,18 @@ def test_a_mount_in_order() -> None:
         "  notes",
         "  Äpfel",
     ]
+
+
+def test_how_much_is_here_is_told() -> None:
+    sizes = {"total_bytes": 3 << 30, "local_bytes": 1 << 29, "pinned_bytes": 1000}
+    text = lines(entry("a"), **sizes, cache_size=1 << 30, cache_free=5 << 30)
+    assert text[2] == (
+        "  512 MiB of 3.0 GiB on this machine, 1.0 KiB pinned; 1.0 GiB may be here; 5.0 GiB of the disk stays free"
+    )
+    assert lines(entry("a"), **{**sizes, "pinned_bytes": 0})[2] == "  512 MiB of 3.0 GiB on this machine"
+    assert lines(entry("a"), total_bytes=0, local_bytes=0) == lines(entry("a")), "nothing to tell where nothing is"
+    [line] = [line for line in report.object_lines(status(entry("a", **sizes)), NOW, UTC) if "files" in line]
+    assert line == "  files    512 MiB of 3.0 GiB on this machine, 1.0 KiB pinned"
 
 
 def test_what_needs_the_user_comes_first_then_what_is_on_its_way() -> None:
@@ -146,6 +159,13 @@ def test_one_object_in_full() -> None:
     assert "  version  never on the servers yet" in new
 
 
+def test_a_stamp_of_the_last_day_is_shown_in_every_time_zone() -> None:
+    last = status(entry("x", "synced") | {"stamp": "99991231235959999999"})
+    for hours in (-12, 0, 14):
+        shown = report.object_lines(last, NOW, timezone(timedelta(hours=hours)))
+        assert "99991231235959999999" in "\n".join(shown)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -163,3 +183,51 @@ def test_one_object_in_full() -> None:
 )
 def test_times_in_every_shape(value: object, expected: datetime | None) -> None:
     assert report.moment(value) == expected
+
+
+def test_what_waits_says_until_when_and_how_often_it_failed() -> None:
+    text = lines(
+        entry("a", "error", error="It stumbles.", failures=3, retry_in=3.6),
+        entry("b", "error", error="It is full.", failures=1, retry_in=301.0),
+    )
+    assert any("It stumbles. (failed 3 times, tried again in 4 s)" in line for line in text)
+    assert any("It is full. (failed once, tried again in 5 min)" in line for line in text)
+    assert not any("oaiofs sync" in line for line in text), "the server is there"
+    text = lines(online=False, errors=[{"message": "no connection"}], failures=2, next_look=0.4)
+    assert text[2:4] == ["  error: no connection", "  tried again now (failed twice), or at once by `oaiofs sync`"]
+
+
+def test_thousands_of_names_that_can_not_be_sent_are_not_all_told() -> None:
+    told = [f"'a:{number}' can't be uploaded: rename it." for number in range(12)]
+    assert refusals([]) == ""
+    assert refusals(told[:10]) == " ".join(told[:10])
+    assert refusals(told) == " ".join(told[:10]) + " And 2 more files can't be uploaded."
+
+
+MOVING = {"object": "a", "path": "f", "direction": "up", "done": 1, "total": 2, "rate": None, "remaining": None}
+
+
+def test_transfers_are_listed_between_what_needs_the_user_and_the_rest() -> None:
+    text = lines(entry("a", "pushing", step="announcing"), entry("b", "draft", error="x"), transfers=[MOVING])
+    titles = [line for line in text if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Needs you:", "Transfers:", "On the way:"]
+    assert text[text.index("Transfers:") + 1].split()[:2] == ["a/f", "up"]
+    assert text[text.index("On the way:") + 1].split() == ["a", "pushing", "announcing"]
+    assert "Transfers:" not in lines(entry("a"), transfers=[])
+
+
+def test_an_object_that_is_being_pushed_shows_its_step_and_transfers() -> None:
+    shown = report.object_lines(status(entry("a", "pushing", step="announcing"), transfers=[MOVING]), NOW, UTC)
+    assert "  now      announcing" in shown
+    assert shown[-2].split()[:2] == ["a/f", "up"]
+
+
+@pytest.mark.parametrize("width", [1, 5, 20, 40, 79, 99])
+def test_narrow_terminals(width: int) -> None:
+    some = status(
+        entry("a b c", "dirty"), entry("b" * 60, "draft", error="no end of words " * 9), transfers=[MOVING]
+    )
+    text = report.lines(some, NOW, UTC, width)
+    needs = text[text.index("Needs you:") + 1 : text.index("Transfers:") - 1]
+    assert needs[0].startswith(f"  {'b' * 60}: draft")
+    assert all(len(line) <= max(width, 10) for line in needs[1:])
