@@ -1,8 +1,9 @@
-"""For all tests: the option ``--long``; what is logged as an error, and was not announced, fails its test."""
+"""For all tests: the option ``--long``; servers whose passwords cost little; unannounced errors fail their test."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     depth.begin(config)
     _take_signals()
+    # Thousands of logins, each with two tenths of a second of scrypt, would be half of the tests' time.
+    os.environ.setdefault("OAIOFS_SERVER_PASSWORD_COST", "10")
 
 
 def _take_signals() -> None:

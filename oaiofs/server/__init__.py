@@ -5,6 +5,7 @@
     site       the data directory and Django's settings for it
     urls       which address is answered by which view
     answers    JSON answers, refusals and the header of every answer
+    passwords  how passwords are kept
     throttle   how long a guesser of passwords has to wait
     bodies     PURE: an object as it arrives, checked and kept exact
     models     what is remembered; the schema's prose

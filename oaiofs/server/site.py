@@ -188,6 +188,8 @@ def allow_hosts(names: Sequence[str], object_size: int) -> None:
 
 
 def _settings(place: DataDir) -> dict[str, Any]:
+    from .passwords import Hasher
+
     return {
         "DEBUG": False,
         "SECRET_KEY": _secret_key(place),
@@ -207,8 +209,7 @@ def _settings(place: DataDir) -> dict[str, Any]:
         ],
         "DATABASES": {"default": _database(place)},
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
-        # memory-hard, so a stolen database is worth little; each check takes about 0.2 s, see storage.accounts
-        "PASSWORD_HASHERS": ["django.contrib.auth.hashers.ScryptPasswordHasher"],
+        "PASSWORD_HASHERS": [f"{Hasher.__module__}.{Hasher.__qualname__}"],
         "CSRF_FAILURE_VIEW": "oaiofs.server.answers.csrf_failure",
         "SESSION_COOKIE_SAMESITE": "Strict",
         "CSRF_COOKIE_SAMESITE": "Strict",
