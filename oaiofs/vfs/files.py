@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: Bytes from which a thread is cheaper than holding up the loop (a hop costs about 0.1 ms).
 _IN_THREAD = 256 * 1024
+#: Seconds for the kernel to see that a file was emptied, before a read that waited for more of it is answered: where it
+#: still knows the old length, it fills what is missing in an answer up with zeros, and gives them to the reader.
+_EMPTIED = 0.1
 #: Bytes free on this machine's disk below which it counts as nearly full.
 _NEARLY_FULL = 128 << 20
 
@@ -162,8 +165,10 @@ class OpenFiles:
         if number in self._own:
             return self._own[number].data[offset : offset + size]
         handle = self._handles[number]
-        if handle.incoming is not None:
-            await handle.incoming.ready(offset, size)
+        if (incoming := handle.incoming) is not None:
+            await incoming.ready(offset, size)
+            if handle.incoming is not incoming:
+                await trio.sleep(_EMPTIED)
         descriptor = handle.descriptor
         if size < _IN_THREAD:
             return os.pread(descriptor, size, offset)
