@@ -19,7 +19,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -36,6 +35,7 @@ from oaiofs.core.names import display_name
 from oaiofs.remote.contract import StorageHost
 from oaiofs.remote.hosts import open_storage
 from oaiofs.remote.oaio import HttpOaioServer
+from tests import prefork
 from tests.serverkit import ServerKit
 
 REPOSITORY = Path(__file__).parent.parent
@@ -113,8 +113,10 @@ class MountKit:
         arguments: tuple[str, ...] = (),
         environ: dict[str, str] | None = None,
         lifetime: float = _LIFETIME,
+        fresh: bool = False,
     ) -> None:
         self.lifetime = lifetime
+        self.fresh = fresh  # whether each process has an interpreter of its own, see prefork
         self.server = server
         self.account = account
         self.device_id = device_id
@@ -122,7 +124,7 @@ class MountKit:
         self.folder = Path(tempfile.mkdtemp(prefix="oaiofs-"))  # short: sockets' names are
         self.path = self.folder / "mnt"
         self.client_root = self.folder / "root"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: prefork.Process | None = None
         self.wrong_on_purpose = ""  # why the client root is not checked at the end
         self._guard: threading.Timer | None = None
         self._log_file = self.folder / "mount.log"
@@ -170,9 +172,9 @@ class MountKit:
         return self.process is not None and self.process.poll() is None
 
     def words(self, *more: str) -> list[str]:
-        """The command line that mounts."""
+        """The command line that mounts, after ``oaiofs``."""
         return [
-            sys.executable, "-m", "oaiofs", "mount", str(self.path), "--server", self.server.url, "--user",
+            "mount", str(self.path), "--server", self.server.url, "--user",
             self.account.user, "--password-file", str(self.password_file), "--client-root", str(self.client_root),
             "--device-id", self.device_id, "-v", *self.arguments, *more,
         ]  # fmt: skip
@@ -182,10 +184,7 @@ class MountKit:
         assert self.process is None or self.process.poll() is not None
         begun = len(self.log)
         with open(self._log_file, "ab") as log:
-            self.process = subprocess.Popen(
-                self.words(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environ, cwd=self.folder,
-                start_new_session=True,
-            )  # fmt: skip
+            self.process = prefork.begin(self.words(*more), log, log, self.environ, self.folder, fresh=self.fresh)
         self._guard = threading.Timer(self.lifetime, self.process.kill)
         self._guard.daemon = True
         self._guard.start()
@@ -238,10 +237,7 @@ class MountKit:
 
     def oaiofs(self, *words: object, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command line of oaiofs as this device's user."""
-        return subprocess.run(
-            [sys.executable, "-m", "oaiofs", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, env=self.environ, cwd=self.folder, timeout=timeout, check=False,
-        )  # fmt: skip
+        return prefork.run([*map(str, words)], self.environ, self.folder, timeout, fresh=self.fresh)
 
     def status(self) -> dict[str, Any]:
         """What ``oaiofs status --json`` prints, over the mount's socket: also where the mount itself hangs."""

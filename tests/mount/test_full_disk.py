@@ -375,4 +375,4 @@ def test_a_first_mount_on_a_full_disk_says_what_to_do(new_mount: MountMaker) -> 
 
 
 def program_of(kit: MountKit) -> subprocess.CompletedProcess[str]:
-    return kit.oaiofs(*kit.words()[3:])
+    return kit.oaiofs(*kit.words())

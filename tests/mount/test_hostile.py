@@ -29,7 +29,7 @@ def hostile() -> Iterator[HostileSite]:
 
 
 def mounted(hostile: HostileSite, *arguments: str) -> MountKit:
-    kit = MountKit(hostile, Account("me", PASSWORD), arguments=arguments)  # type: ignore[arg-type] # its url is enough
+    kit = MountKit(hostile, Account("me", PASSWORD), arguments=arguments, fresh=True)  # type: ignore[arg-type] # its url is enough
     kit.expect(r" WARNING oaiofs\.(sync|sync\.watch|remote\.koofr_api): ")
     return kit
 

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import pytest
 
 from oaiofs import errors, mountinfo
+from tests.clikit import command
 from tests.mountkit import Account, Cloud, MountKit, MountMaker, needs_fuse, wait_for, wait_same
 from tests.serverkit import ServerKit
 
@@ -227,9 +228,7 @@ def test_umount_cleans_what_a_killed_mount_left(d1: MountKit) -> None:
 
 def once(kit: MountKit, *more: str) -> tuple[int, str]:
     """Exit code and message of a mount command that is to be refused."""
-    done = subprocess.run(
-        kit.words(*more), capture_output=True, text=True, env=kit.environ, timeout=30, check=False, cwd=kit.folder
-    )
+    done = kit.oaiofs(*kit.words(*more), timeout=30)
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
@@ -239,7 +238,7 @@ def test_a_second_mount_of_a_client_root_is_refused(d1: MountKit) -> None:
     other = d1.folder / "other"
     other.mkdir()
     words = [str(other) if word == str(d1.path) else word for word in d1.words()]
-    done = subprocess.run(words, capture_output=True, text=True, env=d1.environ, timeout=30, check=False)
+    done = d1.oaiofs(*words, timeout=30)
     assert done.returncode == 1
     assert str(d1.client_root) in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
@@ -306,8 +305,8 @@ def test_a_mountpoint_that_is_none_is_refused(new_mount: MountMaker, wrong: str)
 def test_a_mount_in_the_background(new_mount: MountMaker, cloud: Cloud) -> None:
     kit = new_mount(start=False)
     done = subprocess.run(
-        kit.words("--daemon"), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=kit.environ, timeout=60,
-        check=False, cwd=kit.folder,
+        command(*kit.words("--daemon")), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=kit.environ,
+        timeout=60, check=False, cwd=kit.folder,
     )  # fmt: skip
     try:
         assert (done.returncode, done.stderr) == (0, "")
@@ -381,8 +380,8 @@ def test_a_connection_that_is_broken_off_is_an_end_in_order(d1: MountKit, connec
 def test_the_socket_answers_only_once_the_mount_is_there(new_mount: MountMaker) -> None:
     kit = new_mount(start=False)
     kit.process = subprocess.Popen(
-        kit.words(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=kit.environ,
-        start_new_session=True,
+        command(*kit.words()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=kit.environ, start_new_session=True,
     )  # fmt: skip
 
     def answered() -> bool:

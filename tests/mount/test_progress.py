@@ -156,6 +156,7 @@ def test_output_that_can_not_say_every_letter(d1: MountKit) -> None:
     (d1.path / "Größe 日本").mkdir()
     d1.sync()
     d1.environ["PYTHONIOENCODING"] = "ascii"
+    d1.fresh = True
     done = d1.oaiofs("status")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Gr??e ??" in done.stdout

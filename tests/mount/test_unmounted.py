@@ -155,7 +155,7 @@ def test_nobody_else_acts_for_another_user(d1: MountKit, new_mount: MountMaker, 
     notes(d1)
     his = new_mount("bobs", bob, start=False)
     his.expect("offline: ", "oaiofs: ")
-    ended = his.oaiofs(*his.words("--acting-for", d1.account.user)[3:])
+    ended = his.oaiofs(*his.words("--acting-for", d1.account.user))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"{bob.user} may not act for {d1.account.user} at" in ended.stderr
     assert "superuser" in ended.stderr
