@@ -358,7 +358,9 @@ class _Mount:
     async def _once_there(self, handler: control.Handler, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Who asks before the mount is there would go on to use the bare folder below it."""
         await self._answers.wait()
-        return await handler(arguments)
+        answer = await handler(arguments)
+        await self.announce.heard()  # else the kernel might still show them what was there before
+        return answer
 
     async def _on_status(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         path = arguments.get("path")

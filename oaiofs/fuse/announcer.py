@@ -6,16 +6,26 @@ Must not know why.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import queue
 import threading
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import pyfuse3
-from pyfuse3 import FileNameT, InodeT
+import trio
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 2.0  # seconds that the end waits for the last one
+_TIMEOUT = 2.0  # seconds that the end, or who waits for it, waits for the last one
+
+
+class Kernel(Protocol):
+    """What of pyfuse3 reaches the kernel's caches. Both raise OSError, ENOENT for what is not in them."""
+
+    def invalidate_entry(self, inode_p: Any, name: Any) -> None: ...
+    def invalidate_inode(self, inode: Any, attr_only: bool = ...) -> None: ...
 
 
 class Announcer:
@@ -24,20 +34,26 @@ class Announcer:
     On a thread of its own: the kernel takes the directory's lock for it, which a request may hold that waits for us.
     """
 
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[int, str | None] | None] = queue.SimpleQueue()
+    def __init__(self, kernel: Kernel = pyfuse3) -> None:
+        self._kernel = kernel
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = False
 
     def __call__(self, parent: int, name: str) -> None:
         """Returns at once; while nothing is mounted nobody needs to know."""
-        if self._thread is not None and not self._stopping:
-            self._queue.put((parent, name))
+        self._put(functools.partial(self._tell, parent, name))
 
     def drop_pages(self, ino: int) -> None:
         """Have the kernel forget what it holds of a file's bytes. Returns at once."""
-        if self._thread is not None and not self._stopping:
-            self._queue.put((ino, None))
+        self._put(functools.partial(self._kernel.invalidate_inode, ino))
+
+    async def heard(self) -> None:
+        """Return when the kernel has heard all that was announced so far, or does not listen for a while."""
+        heard = trio.Event()
+        if self._put(functools.partial(trio.lowlevel.current_trio_token().run_sync_soon, heard.set)):
+            with trio.move_on_after(_TIMEOUT):
+                await heard.wait()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="announcer", daemon=True)
@@ -54,15 +70,21 @@ class Announcer:
             self._thread.join(_TIMEOUT)
         return self._thread is None or not self._thread.is_alive()
 
+    def _put(self, step: Callable[[], object]) -> bool:
+        """Whether *step* will be made."""
+        if self._thread is None or self._stopping:
+            return False
+        self._queue.put(step)
+        return True
+
     def _work(self) -> None:
-        while (announcement := self._queue.get()) is not None and not self._stopping:
-            ino, name = announcement
+        while (step := self._queue.get()) is not None and not self._stopping:
             try:
-                if name is None:
-                    pyfuse3.invalidate_inode(InodeT(ino))
-                    continue
-                pyfuse3.invalidate_entry(InodeT(ino), FileNameT(name.encode()))
-                pyfuse3.invalidate_inode(InodeT(ino), attr_only=True)  # the directory's times
+                step()
             except OSError as error:
                 if error.errno != errno.ENOENT:  # not known to the kernel: nothing to forget
-                    log.debug("announcing %r: %s", name or ino, error)
+                    log.debug("announcing: %s", error)
+
+    def _tell(self, parent: int, name: str) -> None:
+        self._kernel.invalidate_entry(parent, name.encode())
+        self._kernel.invalidate_inode(parent, attr_only=True)  # the directory's times
