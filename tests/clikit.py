@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests import prefork
+
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -39,15 +41,8 @@ def command(*words: object) -> list[str]:
 
 
 def oaiofs(*words: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **environ},
-        timeout=60,
-        check=False,
-    )
+    """Run a command line to its end; at once, see ``prefork``, where a test does not ask for more by ``command``."""
+    return prefork.run([*map(str, words)], {**os.environ, **environ}, Path.cwd(), 60)
 
 
 async def oaiofs_async(*words: object) -> subprocess.CompletedProcess[str]:

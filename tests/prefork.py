@@ -1,8 +1,8 @@
 """Processes of oaiofs that begin at once: forked from one that has loaded all of it.
 
 Loading takes most of the time that a mount needs to begin, or a command as a whole, and the tests begin thousands of
-them. What is forked has done nothing before; it goes on as ``python -m oaiofs`` does. ``clikit`` and mounts that are
-``fresh`` begin the usual way, and with --long all do.
+them. What is forked has done nothing before; it goes on as ``python -m oaiofs`` does. ``clikit.command`` and mounts
+that are ``fresh`` begin the usual way, and with --long all do.
 """
 
 from __future__ import annotations

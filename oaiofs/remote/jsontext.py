@@ -38,7 +38,7 @@ def dumped(value: object) -> bytes:
 
 def parse(body: bytes) -> Any:
     """The value of a JSON document in UTF-8. Raises Protocol, also for one that would fill the memory."""
-    _check_values(body)
+    _check_values(body, MAX_VALUES)
     return _parsed(body)
 
 
@@ -59,7 +59,7 @@ def parse_array(body: bytes) -> list[Any | errors.Protocol]:
     then the elements are cut apart and parsed one by one. Raises Protocol where there is no array at all, or more than
     a thousand bad elements, or of values that would fill the memory.
     """
-    _check_values(body)
+    _check_values(body, MAX_VALUES)
     try:
         elements = _parsed(body)
     except errors.Protocol:
@@ -69,7 +69,7 @@ def parse_array(body: bytes) -> list[Any | errors.Protocol]:
     return elements
 
 
-def _check_values(body: bytes, most: int = MAX_VALUES) -> None:
+def _check_values(body: bytes, most: int) -> None:
     """Raises Protocol where the parser would make more than *most*, or little less."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") <= most:
         return

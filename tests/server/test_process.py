@@ -19,6 +19,7 @@ import pytest
 
 from oaiofs import errors
 from oaiofs.server import process, service
+from oaiofs.server.passwords import COST_VARIABLE
 from tests.serverkit import serving
 
 from .clients import Oaio, Storage, stamp
@@ -128,7 +129,8 @@ def test_a_killed_parent_takes_the_server_along(tmp_path: Path) -> None:
         assert _ends(server)
 
 
-def test_a_request_at_work_is_answered_at_the_end(tmp_path: Path) -> None:
+def test_a_request_at_work_is_answered_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COST_VARIABLE, "15")
     with serving(tmp_path) as kit:
         name, password = kit.fresh_user()
         with Oaio(kit, name, password, log_in=False) as session:
