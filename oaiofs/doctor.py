@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import queue
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +31,9 @@ from .transfer.traffic import Traffic
 
 State = Literal["ok", "note", "wrong"]
 
-#: Seconds that a mount has for its status, and the servers for each answer.
+#: Seconds that a mount has for its status, and to be looked at, and the servers for each answer.
 _MOUNT_TIMEOUT = 10.0
+_LOOK_TIMEOUT = 3.0
 _SERVER_TIMEOUT = 30.0
 #: A disk with less room than this is soon full.
 _LITTLE_ROOM = 256 << 20
@@ -93,11 +96,24 @@ def _mounts() -> Iterator[Finding]:
     for mount in running.values():
         yield _mount(mount)
     for mounted in mountinfo.of_oaiofs():
-        if mounted.mountpoint not in running and _is_dead(mounted.mountpoint):
-            yield Finding(
-                str(mounted.mountpoint), "wrong", "left by a mount whose process is gone",
-                f"`oaiofs umount {mounted.mountpoint}`, or mount it again; what was not sent yet is kept",
-            )  # fmt: skip
+        if mounted.mountpoint not in running:
+            yield from _strange_mount(mounted.mountpoint)
+
+
+def _strange_mount(mountpoint: Path) -> Iterator[Finding]:
+    """What is wrong with a mount that has no socket where we look: another session's, another user's, or a dead one."""
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    look = threading.Thread(target=lambda: answers.put(_is_dead(mountpoint)), daemon=True)  # it may hang for ever
+    look.start()
+    try:
+        dead = answers.get(timeout=_LOOK_TIMEOUT)
+    except queue.Empty:
+        advice = f"see what its process waits for, or end it and `umount -l {mountpoint}`"
+        yield Finding(str(mountpoint), "wrong", "mounted, but whoever looks into it hangs", advice)
+        return
+    if dead:
+        advice = f"`oaiofs umount {mountpoint}`, or mount it again; what was not sent yet is kept"
+        yield Finding(str(mountpoint), "wrong", "left by a mount whose process is gone", advice)
 
 
 def _mount(mount: control.RunningMount) -> Finding:
@@ -118,12 +134,9 @@ def _mount(mount: control.RunningMount) -> Finding:
 
 def _is_dead(mountpoint: Path) -> bool:
     try:
-        os.statvfs(mountpoint)
-    except PermissionError:
-        return False  # another user's
+        return mountinfo.is_dead(mountpoint)
     except OSError:
-        return True
-    return False
+        return False  # another user's, or just taken away
 
 
 def _client_root(root: Path, owner: Owner) -> Iterator[Finding]:

@@ -14,7 +14,6 @@ Must not know what a program does in the mount, nor how anything is sent.
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import os
@@ -71,15 +70,10 @@ def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
 def _prepare_mountpoint(mountpoint: Path) -> None:
     mounted = mountinfo.at(mountpoint)
     if mounted is not None and mounted.is_oaiofs:
-        try:
-            os.statvfs(mountpoint)  # stat alone the kernel answers from its memory, also for a dead one
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                raise
-            log.warning("%s was left by a mount that was killed: unmounting it first", mountpoint)
-            mountinfo.remove(mountpoint)
-        else:
+        if not mountinfo.is_dead(mountpoint):
             raise Busy(f"{mountpoint} is mounted already: `oaiofs umount {mountpoint}` ends that")
+        log.warning("%s was left by a mount that was killed: unmounting it first", mountpoint)
+        mountinfo.remove(mountpoint)
     try:
         entries = os.listdir(mountpoint)
     except FileNotFoundError:

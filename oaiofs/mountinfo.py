@@ -1,8 +1,9 @@
-"""What the kernel has mounted, without touching any of it: ``/proc/self/mountinfo``, see proc_pid_mountinfo(5)."""
+"""What the kernel has mounted: ``/proc/self/mountinfo``, see proc_pid_mountinfo(5). Only ``is_dead`` touches it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -53,6 +54,20 @@ def at(mountpoint: Path) -> Mounted | None:
     """The file system that is mounted last at exactly *mountpoint*, a path free of symbolic links."""
     with open(_TABLE, "rb") as table:
         return _last(table.read(), mountpoint)
+
+
+def is_dead(mountpoint: Path) -> bool:
+    """Whether the process of the mount at *mountpoint* is gone. Blocks while a living one does not answer.
+
+    Raises OSError where it can't be told, as of another user's.
+    """
+    try:
+        os.statvfs(mountpoint)  # stat alone the kernel answers from its memory, also for a dead one
+    except OSError as error:
+        if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED):
+            raise
+        return True
+    return False
 
 
 def _last(table: bytes, mountpoint: Path) -> Mounted | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -76,6 +77,19 @@ def test_what_a_killed_mount_left(d1: MountKit) -> None:
     assert f"oaiofs umount {d1.path}" in found[str(d1.path)]["do"]
     assert d1.oaiofs("umount", d1.path).returncode == 0
     assert wrong(findings(d1)) == []
+
+
+def test_another_sessions_mount_that_hangs_does_not_hold_it_up(d1: MountKit, new_mount: MountMaker) -> None:
+    assert d1.process is not None
+    other = new_mount("other", start=False)
+    try:
+        d1.process.send_signal(signal.SIGSTOP)
+        run = other.oaiofs("doctor", "--json", timeout=30)
+    finally:
+        d1.process.send_signal(signal.SIGCONT)
+    found = {one["what"]: one for one in json.loads(run.stdout)["findings"]}
+    assert found[str(d1.path)]["state"] == "wrong"
+    assert "hangs" in found[str(d1.path)]["says"]
 
 
 @pytest.mark.parametrize("foreign", ["account", "existing client", "cache"])
