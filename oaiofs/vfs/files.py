@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 #: Bytes from which a thread is cheaper than holding up the loop (a hop costs about 0.1 ms).
 _IN_THREAD = 256 * 1024
-#: Seconds for the kernel to see that a file was emptied, before a read that waited for more of it is answered: where it
-#: still knows the old length, it fills what is missing in an answer up with zeros, and gives them to the reader.
-_EMPTIED = 0.1
+#: Seconds for the kernel to see that a file was cut, before a read beyond its end is answered: where it still knows the
+#: old length, it fills what is missing in an answer up with zeros, and gives them to the reader.
+_CUT_SEEN = 0.1
 #: Bytes free on this machine's disk below which it counts as nearly full.
 _NEARLY_FULL = 128 << 20
 
@@ -59,6 +59,7 @@ class OpenFiles:
         self._by_ino: dict[int, list[Handle]] = {}
         self._mtimes: dict[int, int] = {}  # inodes written since their last flush -> the mtime that the kernel shows
         self._losses = Losses()
+        self._cut: dict[int, float] = {}  # inodes cut while they are open -> when, in trio's time
         self._later: dict[int, bool] = {}  # inodes to look after once there is room -> whether to renumber them
         self._next = 1
 
@@ -142,6 +143,11 @@ class OpenFiles:
         self._changing(handle, node)
         os.ftruncate(handle.descriptor, size)
         self._losses.cut(handle.ino, size)
+        self._note_cut(handle.ino)
+
+    def _note_cut(self, ino: int) -> None:
+        if ino in self._by_ino:
+            self._cut[ino] = trio.current_time()
 
     def _make_empty(self, node: Node) -> None:
         """A placeholder that is emptied needs no download."""
@@ -160,19 +166,22 @@ class OpenFiles:
         finally:
             os.close(descriptor)
         redirect(self._by_ino.get(node.ino, ()), self.store.files.absolute(place))
+        self._note_cut(node.ino)
 
     async def read(self, number: int, offset: int, size: int) -> bytes:
         if number in self._own:
             return self._own[number].data[offset : offset + size]
         handle = self._handles[number]
-        if (incoming := handle.incoming) is not None:
-            await incoming.ready(offset, size)
-            if handle.incoming is not incoming:
-                await trio.sleep(_EMPTIED)
+        if handle.incoming is not None:
+            await handle.incoming.ready(offset, size)
         descriptor = handle.descriptor
         if size < _IN_THREAD:
-            return os.pread(descriptor, size, offset)
-        return await trio.to_thread.run_sync(os.pread, descriptor, size, offset)
+            data = os.pread(descriptor, size, offset)
+        else:
+            data = await trio.to_thread.run_sync(os.pread, descriptor, size, offset)
+        if len(data) < size and handle.ino in self._cut:
+            await trio.sleep_until(self._cut[handle.ino] + _CUT_SEEN)
+        return data
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         handle = self._handles[number]
@@ -241,6 +250,7 @@ class OpenFiles:
         node = self.store.node(ino)
         tree.mark_written(self.store, node)
         os.truncate(self.store.absolute(node), size)
+        self._note_cut(ino)
         if self.store.is_sidecar(node):
             self._judge(node)
 
@@ -345,6 +355,7 @@ class OpenFiles:
         siblings.remove(handle)
         if not siblings:
             del self._by_ino[handle.ino]
+            self._cut.pop(handle.ino, None)
         self.store.uses.closed(handle.ino)
         if handle.writable:
             self._count_down(self.store.writers, handle.ino)
