@@ -48,8 +48,10 @@ def standing(db: sqlite3.Connection, key: int) -> Standing:
 def least_recently_used(store: Store) -> Iterator[list[int]]:
     """Inodes of the clean local files with something in them, those not used for longest first, some at a time.
 
-    Asked for anew each time: rows may change in between.
+    Asked for anew each time: rows may change in between. Of what was used since ``Uses.flush`` the rows do not know:
+    that comes last.
     """
+    newer: dict[int, int] = {}
     query = (
         "SELECT used, ino FROM node WHERE local = 1 AND kind = 0 AND dirty = 0 AND size > 0 AND (used, ino) > (?, ?) "
         "ORDER BY used, ino LIMIT ?"
@@ -57,8 +59,11 @@ def least_recently_used(store: Store) -> Iterator[list[int]]:
     last = (-1, -1)
     while True:
         rows = store.db.execute(query, (*last, _AT_ONCE)).fetchall()
-        yield [ino for _, ino in rows]
+        noted = {ino: store.uses.noted(ino) for _, ino in rows}
+        newer |= {ino: at for ino, at in noted.items() if at is not None}
+        yield [ino for ino in noted if ino not in newer]
         if len(rows) < _AT_ONCE:
+            yield sorted(newer, key=lambda ino: (newer[ino], ino))
             return
         last = rows[-1]
 

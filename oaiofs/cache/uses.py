@@ -40,6 +40,10 @@ class Uses:
         if self._open[ino] <= 0:
             del self._open[ino]
 
+    def noted(self, ino: int) -> int | None:
+        """When the file was used last, in wall-clock seconds; None where its row knows that."""
+        return self._noted.get(ino)
+
     def is_open(self, ino: int) -> bool:
         return ino in self._open
 

@@ -72,6 +72,20 @@ async def test_the_oldest_go_and_come_back_when_opened(world: World) -> None:
 
 
 @simulated
+async def test_what_was_used_since_the_last_look_goes_last(world: World) -> None:
+    """A new file, whose row says nothing of its use yet, went first."""
+    one = await device_with(world, "a", "b", "c")
+    await one.eviction.tend()
+    await one.write("Notes/new", data("new"))
+    await world.go_on(1)
+    assert await one.read("Notes/a") == data("a")
+    await world.during(partial(one.sync.finish, 300.0))
+    inos = {one.ino(f"Notes/{name}"): name for name in ("a", "b", "c", "new")}
+    order = [inos[ino] for some in copies.least_recently_used(one.store) for ino in some if ino in inos]
+    assert order == ["b", "c", "new", "a"]
+
+
+@simulated
 async def test_without_limits_everything_stays(world: World) -> None:
     one = await device_with(world, "a", "b")
     await world.go_on(3600)
