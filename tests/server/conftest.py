@@ -11,6 +11,7 @@ from oaiofs.server import service
 from tests.serverkit import ServerKit, oaio_server
 
 from .clients import Oaio, Storage
+from .storing import LogIn, People, Person, storage_of
 
 __all__ = ["oaio_server"]
 
@@ -48,3 +49,17 @@ def new_storage(oaio_server: ServerKit) -> Iterator[Callable[..., Storage]]:
 @pytest.fixture
 def storage(new_storage: Callable[..., Storage]) -> Storage:
     return new_storage()
+
+
+@pytest.fixture
+def people(oaio_server: ServerKit, log_in: LogIn) -> Iterator[People]:
+    made: list[Person] = []
+
+    def make(stem: str = "person") -> Person:
+        session = log_in(stem)
+        made.append(Person(session, storage_of(oaio_server, session)))
+        return made[-1]
+
+    yield make
+    for person in made:
+        person.storage.http.close()
