@@ -352,14 +352,16 @@ async def test_a_hold_without_news_brings_the_same_listing_when_its_time_is_over
     server = world.session(alice)
     await server.register(outgoing())
     seen = await server.list_objects()
+    others = world.session(bob)
+    await others.list_objects()
     news: list[Listing] = []
     async with trio.open_nursery() as nursery:
 
         async def hold() -> None:
-            news.append(await server.next_listing(seen, 1))
+            news.append(await server.next_listing(seen, 2))
 
         nursery.start_soon(hold)
-        await world.session(bob).register(outgoing())
+        await others.register(outgoing())
         assert news == [], "what others have is nothing new"
     assert news[0] is seen
 
