@@ -15,6 +15,15 @@ import pyfuse3
 log = logging.getLogger(__name__)
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether this is not pyfuse3's word that nobody waits for an answer any more: a killed program, or an ended mount.
+
+    write(2) on /dev/fuse says ENOENT then, and nothing is wrong.
+    """
+    said = record.getMessage()
+    return not ("fuse_reply_" in said and said.endswith(f" failed with {os.strerror(errno.ENOENT)}"))
+
+
 async def serve() -> None:
     """Answer the kernel until the mount is taken away; ``attach`` came before.
 
@@ -31,6 +40,7 @@ async def serve() -> None:
 
 def attach(operations: pyfuse3.Operations, mountpoint: str, options: set[str]) -> None:
     """Mount. Raises OSError and RuntimeError of libfuse's."""
+    logging.getLogger("pyfuse3").addFilter(_is_worth_a_line)
     pyfuse3.init(operations, mountpoint, {*options, *_own_options()})
 
 
