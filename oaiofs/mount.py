@@ -353,7 +353,8 @@ class _Mount:
         """Who asks before the mount is there would go on to use the bare folder below it."""
         await self._answers.wait()
         answer = await handler(arguments)
-        await self.announce.heard()  # else the kernel might still show them what was there before
+        if not self._ending.is_set():  # then the answer has to be out before the mount is gone
+            await self.announce.heard()  # else the kernel might still show them what was there before
         return answer
 
     async def _on_status(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
