@@ -167,7 +167,7 @@ def test_who_is_ended_while_it_waits_ends_at_once(
     with subprocess.Popen(words, stdout=subprocess.PIPE) as program, open(film(far), "rb") as other:
         assert program.stdout is not None
         assert program.stdout.readline() == b"reading\n"
-        wait_for(lambda: waits_for_mount(program.pid), 20, "the read")
+        wait_for(lambda: waits_for_mount(program.pid), 5, "the read")
         program.send_signal(number)
         code = program.wait(10)
         assert (code, program.stdout.read()) == {

@@ -12,7 +12,7 @@ from tests.mountkit import Cloud, MountKit, MountMaker, needs_fuse, tree, wait_f
 
 pytestmark = needs_fuse
 
-SOON = 5 * (0.5 + 2 + 0.3)
+SOON = 2 * (0.5 + 2 + 0.3)
 
 
 def files(folder: Path) -> dict[str, bytes | None]:

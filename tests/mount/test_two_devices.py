@@ -14,8 +14,8 @@ from tests.mountkit import Cloud, MountKit, needs_fuse, tree, wait_for, wait_sam
 
 pytestmark = needs_fuse
 
-#: Seconds: poll interval + 2, as promised, and the quiet time before; some times as much, as test machines are busy.
-SOON = 5 * (0.5 + 2 + 0.3)
+#: Seconds: poll interval + 2, as promised, and the quiet time before; doubled, because test machines are busy.
+SOON = 2 * (0.5 + 2 + 0.3)
 
 VALUES = """{
   "_name": "settings",
