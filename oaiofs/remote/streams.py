@@ -100,7 +100,8 @@ class Translated:
             with trio.move_on_after(self._patience):
                 chunk = await anext(self._chunks)
                 waited = trio.current_time() - begun
-                self._patience = min(self._most, self._patience - waited + len(chunk) / SLOWEST)
+                left = self._patience - waited + len(chunk) / SLOWEST
+                self._patience = max(0.0, min(self._most, left))  # what comes just too late is still taken
                 return chunk
             error: errors.RemoteError = errors.TimedOut(f"{self._host} sends too slowly: try again.")
         except httpx.RemoteProtocolError:
