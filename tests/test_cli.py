@@ -117,6 +117,18 @@ def test_wrong_words_end_with_2(words: list[str]) -> None:
     refused(oaiofs(*words), 2, "--help`")
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300"])
+@pytest.mark.parametrize("verb", ["sync", "umount"])
+async def test_a_time_that_can_not_be_waited_is_refused_before_the_mount_hears_of_it(
+    home: Path, verb: str, seconds: str
+) -> None:
+    heard: list[dict[str, Any]] = []
+    handler = answering({"pending": 0}, heard)
+    async with fake_mount(home / "m", sync=handler, umount=handler):
+        refused(await oaiofs_async(verb, "m", "--timeout", seconds), 2, "--timeout")
+    assert heard == []
+
+
 @pytest.mark.parametrize("words", [["status"], ["sync"], ["status", "/nowhere"], ["umount", "/nowhere"]])
 def test_without_a_mount_it_is_3(words: list[str]) -> None:
     refused(oaiofs(*words), 3, *words[1:])

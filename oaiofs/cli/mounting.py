@@ -119,7 +119,7 @@ def _mount_options(given: Iterable[str], flags: dict[str, Any]) -> dict[str, Any
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option("--flush", is_flag=True, help="Only once every change is on the servers.")
 @click.option("--force", is_flag=True, help="Also while programs use it: what they write after is lost.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="With --flush: after S seconds, stay.")
+@waiting.timeout_option("With --flush: after S seconds, stay.")
 @waiting.quiet_option
 @logs.verbose_option
 def umount(mountpoint: Path, flush: bool, force: bool, timeout: float | None, quiet: bool) -> None:

@@ -6,6 +6,7 @@ standard error: standard output is the command's answer only.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,26 @@ _LOOK_TIMEOUT = 5.0
 #: Cells of a line where nobody says how wide the terminal is.
 _WIDE = 200
 
+#: Seconds, as many as a socket's clock can count.
+_LONGEST = 10 * 365 * 86400.0
+
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show how far it is.")
+
+
+class _Seconds(click.FloatRange):
+    """Seconds that can be waited: ``nan`` and ``inf`` are floats, too."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=_LONGEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        return seconds if not math.isnan(seconds) else self.fail(f"{value!r} is no number of seconds.", param, ctx)
+
+
+def timeout_option(help_text: str) -> Callable[[Any], Any]:
+    """``--timeout``, for how long is waited."""
+    return click.option("--timeout", type=_Seconds(), metavar="S", help=help_text)
 
 
 def call(

@@ -32,7 +32,7 @@ _WIDTH = 100
 
 @click.command()
 @click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds, with exit code 6.")
+@waiting.timeout_option("Give up after S seconds, with exit code 6.")
 @click.option("--yes", is_flag=True, help="Removing many objects at once is meant: let it happen.")
 @click.option("--client-root", type=click.Path(path_type=Path), metavar="DIR", help="Of this one, mounted or not.")
 @waiting.quiet_option

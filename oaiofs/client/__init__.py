@@ -341,8 +341,8 @@ class OaioClient:
 
         ``why_offline`` says why then.
         *timeout* in seconds; *confirmed* says that removals are meant, however many. Raises TimedOut, Unauthorized,
-        Refused where most objects seem to be removed at once (then none is, for a minute of the same answer), and what
-        keeps an object from being sent.
+        Refused where most objects seem to be removed at once (then none is, for a minute of the same answer), what
+        keeps an object from being sent, and UsageError for a timeout that can't be waited.
         """
         return await self._open.travel.synchronize_if_online(timeout, confirmed=confirmed)
 

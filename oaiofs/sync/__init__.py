@@ -32,6 +32,7 @@ from ..errors import (
     TimedOut,
     Unauthorized,
     Unreachable,
+    UsageError,
 )
 from ..remote.contract import OaioServer
 from ..transfer import Transfer
@@ -114,8 +115,10 @@ class Sync:
 
         Ignores quiet times and ends backoffs; *confirmed* releases the brakes. Raises Unreachable or Unauthorized,
         Refused where a brake holds, what keeps an object from being sent, or TimedOut; then the rest goes on in the
-        background.
+        background. UsageError where *timeout*, in seconds, can't be waited.
         """
+        if timeout is not None and not timeout >= 0:  # nan is neither
+            raise UsageError(f"a timeout is a number of seconds, not below 0; {timeout} is none")
         self._hurry += 1
         self.watch.confirmed = confirmed
         self.trouble.reset()

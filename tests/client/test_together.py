@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import trio
 
@@ -75,3 +77,11 @@ async def test_what_was_never_registered_can_be_taken_back_offline(clients: Clie
         assert await desk.synchronize_with_server_if_online()
         assert desk.client_objectz == {}
         assert {row["access_right"] for row in await desk.userz_access(note.oaio_id)} == {"x"}
+
+
+@pytest.mark.parametrize("seconds", [-1.0, -math.inf, math.nan])
+async def test_a_time_that_can_not_be_waited_is_refused(clients: Clients, seconds: float) -> None:
+    async with clients.open(clients.user()) as desk:
+        with pytest.raises(errors.UsageError, match="not below 0"):
+            await desk.synchronize_with_server_if_online(seconds)
+        assert await desk.synchronize_with_server_if_online(math.inf)
