@@ -3,7 +3,8 @@
 Files of the old version become placeholders whose bytes the storage host has, so the next version is made there by
 copies and nothing is downloaded for it. What they replace, and files that the old version did not have, go to the trash
 where nobody else has their bytes, and so does what the version took away as a whole: one restore of that entry undoes
-it. Must not know who asked, nor the servers.
+it. Making the agreed version the content takes back what was not sent, also where the right to send it has ended.
+Must not know who asked, nor the servers.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def revert(
     """Make the *files* of version *stamp* what is at *path* of the object ('': all of it), and *values* its values.
 
     *place* tells where the storage host has a file: ``csh_id/oaio_id/stamp/path``. *values* None leaves those,
-    *only_values* the files. Raises AccessDenied with right r; NotADirectory, DirectoryNotEmpty where something that is
-    not part of it is in the way.
+    *only_values* the files. Raises AccessDenied with right r, unless it takes back what can't be sent with that;
+    NotADirectory, DirectoryNotEmpty where something that is not part of it is in the way.
     """
     head = store.heads[key]
     if not head.right.may_update:
@@ -62,9 +63,7 @@ def revert(
             work.check(wanted, {*gone, *replaced})
             work.put(wanted, gone, replaced, added, place)
             store.touch(key)
-        changed = values is not None and not merge.same(values, store.record(key).values)
-        if values is not None and changed and objects.set_values(store, key, values):
-            work.changed.add((head.ino, store.heads[key].sidecar))
+        changed = values is not None and work.take_values(values)
         work.note_folders()
     work.changed |= objects.run_intents(store)
     work.changed |= _renamed(store, head)
@@ -124,6 +123,19 @@ class _Reversal(apply.Application):
             self.nodes[one] = self.store.node(node.ino)
         self.remove_emptied()
         self.rename_sidecar({})
+
+    def take_values(self, values: Values) -> bool:
+        """Make *values* the object's, whatever stands in the sidecar; False where they are and it shows them."""
+        store, record = self.store, self.store.record(self.record.key)
+        sidecar = self.nodes.get(record.sidecar)
+        is_draft = record.draft is not None and (sidecar is None or not store.writers[sidecar.ino])
+        if is_draft:
+            self.drop([record.sidecar], f"version {self.remote.stamp} was restored")
+            store.update_object(record.key, draft=None)
+        changed = not merge.same(values, record.values)
+        if objects.set_values(store, record.key, values) if changed else objects.refresh_sidecar(store, record.key):
+            self.changed.add((record.ino, record.sidecar))
+        return changed or is_draft
 
     def _is_only_copy(self, node: Node) -> bool:
         """Whether the agreed version does not have these bytes."""

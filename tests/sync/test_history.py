@@ -279,6 +279,42 @@ async def test_what_was_not_sent_yet_goes_to_the_trash(world: World) -> None:
     assert {path: data for path, data in world.stored("Notes").items() if path != copy} == OLD
 
 
+@pytest.mark.parametrize("path", ["Notes", "Notes/values.json"])
+@pytest.mark.parametrize("back", [0, 1])
+def test_a_draft_goes_to_the_trash_where_values_are_restored(tmp_path: Path, path: str, back: int) -> None:
+    async def test(world: World) -> None:
+        one, _ = await two_versions(world)
+        wanted = stamps(world)[-1 - back]
+        values = {"_name": "Notes", "x": [1, 2]} if back else await one.values("Notes")
+        with pytest.raises(errors.InvalidSidecar):
+            await one.write("Notes/values.json", b"{bad")
+        assert one.state("Notes") == "draft"
+        done = await ask(world, one, "restore", path, version=wanted)
+        assert done["values"]
+        assert (one.ino("Notes"), "values.json") in one.announced
+        assert json.loads(await one.read("Notes/values.json")) == await one.values("Notes") == values
+        await world.go_on(30)
+        assert one.state("Notes") in ("synced", "online-only")
+        [kept] = (one.root / "trash").rglob("values.json")
+        assert kept.read_bytes() == b"{bad"
+
+    simulate(tmp_path, test)
+
+
+@simulated
+async def test_a_draft_that_is_being_written_stays(world: World) -> None:
+    one, _ = await two_versions(world)
+    _, now = stamps(world)
+    with pytest.raises(errors.InvalidSidecar):
+        await one.write("Notes/values.json", b"{bad")
+    handle = await one.open_file("Notes/values.json", os.O_RDWR)
+    await ask(world, one, "restore", "Notes", version=now)
+    assert await one.read("Notes/values.json") == b"{bad"
+    await one.vfs.files.write(handle, 0, b'{"_name": "Notes", "x": 5} ')
+    one.close_file(handle)
+    assert (await one.values("Notes"))["x"] == 5
+
+
 @simulated
 async def test_what_stands_in_the_way_is_not_destroyed(world: World) -> None:
     one, _ = await two_versions(world)
