@@ -76,7 +76,8 @@ def restore(path: str, version: str | None, as_json: bool, mountpoint: Path | No
 
     This is a change like any other: it makes a new version, which reaches the other devices, and nothing is downloaded
     for it. Files that the old version did not have go to the trash, and so does what has not been sent yet. An
-    object's values, its name among them, come back too; those alone by the path of its values.json.
+    object's values, its name among them, come back too; those alone by the path of its values.json. What you may not
+    send any more is taken back by the current version.
     """
     answer = _ask("restore", path, {"mountpoint": mountpoint, "client_root": client_root}, version=version)
     _print(answer, as_json, restored_lines(answer))

@@ -317,6 +317,18 @@ class OaioClient:
         await self._open.travel.send(key)
         return self._shown(self._open.edits.record(oaio_id))
 
+    async def discard_changes(self, oaio_id: str) -> OaiObject:
+        """Take back what was changed here and is not on the server, as where your right to change it was taken away.
+
+        Files that were changed here go to the trash. Raises NotFound, also for an object that no server has a version
+        of (``unregister_object`` takes that back), Busy for one that was made again from what was found here and not
+        synchronized since, and what keeps the object from being brought up to date.
+        """
+        key = self._open.edits.discard(oaio_id)
+        await trio.to_thread.run_sync(self._open.store.state.sync_to_disk)
+        await self._open.travel.send(key)
+        return self._shown(self._open.edits.record(oaio_id))
+
     async def unregister_object(self, oaio_id: str, wipe_files: bool = False) -> None:
         """Delete the object, for all users, now or when the server is reached again; here it goes to the trash.
 

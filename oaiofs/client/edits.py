@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import rootpaths
-from ..cache import rootchoice, whole
+from ..cache import revert, rootchoice, whole
 from ..cache.records import ObjectRecord
 from ..cache.store import Head, Store
 from ..cache.whole import Staged
 from ..core import dialect, names, stamps
 from ..core.model import FILES_KEY, OLDEST_STAMP, ROOT_PATH_KEY, OaioId, Stamp, Values
-from ..errors import AccessDenied, Exists, NotFound, Protocol, UsageError
+from ..errors import AccessDenied, Busy, Exists, NotFound, Protocol, UsageError
 from . import files as files_of_user
 from .shown import shown
 
@@ -154,6 +154,22 @@ class Edits:
         if chosen:
             rootchoice.choose(store, record.key, own)
         await whole.make_durable(store, record.key, files)
+        return record.key
+
+    def discard(self, oaio_id: str) -> int:
+        """Make the object what was agreed on with the server; its number. Raises NotFound, Busy."""
+        record = self.record(oaio_id)
+        if record.base_stamp is None:
+            raise NotFound(f"no server has a version of {record.name} yet: unregister_object takes it back")
+        if record.rebuilt:
+            raise Busy(f"{record.name} was made again from what was found here: synchronize before")
+        place = f"{record.csh_id}/{record.oaio_id}/{record.base_stamp}"
+        if record.dirty:
+            revert.revert(
+                self.store, record.key, record.base_stamp, self.store.base_files(record.key),
+                lambda path: f"{place}/{path}", self.device_id, values=record.base_values,
+            )  # fmt: skip
+        self.stamps.pop(record.key, None)
         return record.key
 
 

@@ -232,7 +232,7 @@ class ObjectVerb(enum.Enum):
     UNSUBSCRIBE = "unsubscribe"  #: removed here without the right to delete: end the own subscription
     RESURRECT = "resurrect"  #: removed here but edited there since: it comes back
     FORGET = "forget"  #: removed here and gone there: the tombstone has done its work (the trash keeps what it has)
-    PARK = "park"  #: unpushed changes that the right no longer allows to push: kept as they are, flagged
+    PARK = "park"  #: unpushed changes that the right no longer allows to push: kept as they are, flagged, if any are
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ Must not know FUSE, HTTP, or how a step is done (``transfer``). Times are second
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Iterator
 
 import trio
@@ -26,6 +27,7 @@ from ..errors import (
     AccessDenied,
     ChangedMeanwhile,
     Conflict,
+    Forbidden,
     OaiofsError,
     Refused,
     StorageFull,
@@ -57,7 +59,7 @@ _PATIENT = (
     ObjectVerb.RESURRECT, ObjectVerb.FORGET,
 )  # fmt: skip
 #: Verbs with nothing to carry out now.
-_RESTING = (ObjectVerb.NOTHING, ObjectVerb.KEEP_ORPHAN, ObjectVerb.PARK)
+_RESTING = (ObjectVerb.NOTHING, ObjectVerb.KEEP_ORPHAN)
 
 
 class Sync:
@@ -252,6 +254,12 @@ class Sync:
         if verb in _RESTING or (record.removed and self._braked(record)):
             self._rest(record, verb)
             return
+        trouble = self.trouble.get(key)
+        if verb is ObjectVerb.PARK and trouble is not None:
+            if trouble.rests:
+                return
+            if issubclass(trouble.kind, Forbidden):  # now it is known why
+                self.trouble.over(key)
         quiet = self._quiet_left(record) if verb in _PATIENT and not self._hurry else 0.0
         yield key, verb, max(quiet, self.trouble.left(key))
 
@@ -288,15 +296,12 @@ class Sync:
         if verb is ObjectVerb.KEEP_ORPHAN and not record.orphan:
             log.warning("%s is gone from the server; its unsent changes are kept here", record.name)
             self.store.update_object(record.key, orphan=1)
-        elif verb is ObjectVerb.PARK:
-            kept = "you may only read this object now: your changes are kept here until its owner gives you right U"
-            self.trouble.resting(record.key, AccessDenied(kept))
 
     # -- one step ------------------------------------------------------------------------------------------------
 
     async def _step(self, subject: Subject, verb: ObjectVerb) -> None:
         try:
-            await self._do(subject, verb)
+            rests = await self._do(subject, verb)
         except ChangedMeanwhile as error:
             log.debug("%s: %s", subject, error)
             self.trouble.overtaken(subject, min(self.pace.quiet, _BREATH))
@@ -317,6 +322,8 @@ class Sync:
             self._failed(subject, error)
         else:
             self.trouble.over(subject)
+            if rests is not None:
+                self.trouble.resting(subject, rests)
         finally:
             del self.busy[subject]
             self._bell.set()
@@ -337,10 +344,11 @@ class Sync:
         if isinstance(error, StorageFull):
             self._room.missed()
 
-    async def _do(self, subject: Subject, verb: ObjectVerb) -> None:
+    async def _do(self, subject: Subject, verb: ObjectVerb) -> OaiofsError | None:
+        """Carry out the step. What is returned says why there is none to make until something changes."""
         if not isinstance(subject, int):
             await self._adopt(subject)
-            return
+            return None
         record = self.store.record(subject)
         oaio_id = record.oaio_id
         if plan.plan_object(self._state(record), self.watch.seen.of(record)) is not verb:  # edited since
@@ -366,6 +374,11 @@ class Sync:
                 self._gone(record)
             case ObjectVerb.DELETE | ObjectVerb.UNSUBSCRIBE | ObjectVerb.FORGET | ObjectVerb.RESURRECT:
                 await self._bury(record, verb)
+            case ObjectVerb.PARK if await self._transfer.has_unsent(subject):
+                if self.store.record(subject).local_seq != record.local_seq:
+                    raise ChangedMeanwhile(f"{record.name}: changed while it was looked at")
+                return AccessDenied(_parked(record))
+        return None
 
     def _being_written(self, key: int) -> bool:
         return any(self.store.writers[node.ino] for node in records.nodes_of(self.store.db, key))
@@ -418,3 +431,10 @@ class Sync:
         self.refused.pop(record.key, None)
         if not record.removed:
             self._announce(ROOT_INO, record.name)
+
+
+def _parked(record: ObjectRecord) -> str:
+    return (
+        "you may only read this object now: your changes are kept here until its owner gives you right U, or until you "
+        f"take them back with `oaiofs restore {shlex.quote(record.name)} --version {record.base_stamp}`"
+    )

@@ -37,6 +37,11 @@ class Trouble:
     not_before: float
     parked: bool = False
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing can be tried until something changes."""
+        return self.parked and not self.failures
+
     def error(self, called: str) -> OaiofsError:
         """To be raised to who waits for this object, which the user knows as *called*."""
         return self.kind(f"{called}: {self.message}")

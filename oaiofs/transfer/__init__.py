@@ -11,6 +11,7 @@ found by comparing counters after every ``await``, never prevented by a lock.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import random
 import time
@@ -45,6 +46,8 @@ from .traffic import Traffic
 from .version import VersionBuilder, is_moved
 from .versions import Versions
 from .wiping import Wiping
+
+log = logging.getLogger(__name__)
 
 _RECENT = 2.0  # seconds in which an editor that removed a file puts the new one in its place
 _LATELY = 60.0  # seconds after which the kernel has written a file's bytes by itself
@@ -180,7 +183,7 @@ class Transfer:
             raise ChangedMeanwhile(f"{record.name} was made again here: the server's version comes in first")
         wanted, postponed, refused = await self._wanted(moment)
         seq = record.local_seq - bool(postponed)
-        if record.base_stamp and _same_files(base, wanted) and merge.same(record.values, record.base_values):
+        if _is_agreed(moment, wanted):
             await self._remove_leftover(record)
             agree.nothing_to_push(self.store, key, seq)
             return Pushed(None, postponed, refused)
@@ -212,6 +215,16 @@ class Transfer:
         await trio.to_thread.run_sync(self.store.state.sync_to_disk)
         labels.write(self.store, key)  # after the rows that it repeats, also after a power cut
         return Pushed(answer.stamp, postponed, refused)
+
+    async def has_unsent(self, key: int) -> bool:
+        """Whether what is here differs from the agreed version: not after a touch, or an edit that was taken back."""
+        await self._local.hash_changed(key)
+        moment = await self._local.moment(key)
+        wanted, postponed, refused = await self._wanted(moment)
+        if postponed or refused or moment.record.rebuilt or not _is_agreed(moment, wanted):
+            return True
+        agree.nothing_to_push(self.store, key, moment.record.local_seq)
+        return False
 
     async def _wanted(self, moment: Moment) -> tuple[dict[str, FileFact], tuple[str, ...], dict[str, str]]:
         """The files of the next version, the paths that wait, and those that no storage host takes."""
@@ -386,7 +399,10 @@ class Transfer:
     async def _remove_version(self, record: ObjectRecord, stamp: Stamp) -> None:
         if record.oaio_id and stamp != record.base_stamp and record.pending and record.pending.files:
             host = await self._open_host(record.csh_id)
-            await host.remove(f"{record.oaio_id}/{stamp}")
+            try:
+                await host.remove(f"{record.oaio_id}/{stamp}")
+            except Forbidden:  # the right was taken away meanwhile
+                log.info("%s: a version that nobody was told of stays on the storage host", record.name)
 
     async def _make_durable(self, files: FileSet, moment: Moment) -> None:
         """Before a version is begun: after a power cut its id, stamp and folder must be known, and its files whole.
@@ -401,6 +417,14 @@ class Transfer:
             self.store.state.sync_to_disk()
 
         await trio.to_thread.run_sync(sync_all)
+
+
+def _is_agreed(moment: Moment, wanted: FileSet) -> bool:
+    """Whether the object with the *wanted* files is the version that was agreed on."""
+    record = moment.record
+    if not record.base_stamp:
+        return False
+    return _same_files(moment.base, wanted) and merge.same(record.values, record.base_values)
 
 
 def _same_files(a: FileSet, b: FileSet) -> bool:

@@ -244,3 +244,34 @@ async def test_no_other_users_root_path_has_files_of_this_machine_sent(clients: 
         meant = await desk.update_folder(trap.oaio_id, str(secret))
         assert await desk.read_file(meant.oaio_id, "key") == b"secret"
         await desk.update_folder(trap.oaio_id)
+
+
+async def test_what_may_not_be_sent_any_more_is_taken_back(clients: Clients) -> None:
+    alice, bob = clients.user(), clients.user()
+    async with clients.open(alice) as desk, clients.open(bob, "phone") as phone:
+        letter = await shared(clients, desk, bob.name, "U")
+        await phone.synchronize_with_server_if_online()
+        await desk.upsert_subscription(letter, bob.name, "r")
+        with pytest.raises((errors.AccessDenied, errors.Forbidden)):
+            await phone.update_file(letter, file_content=b"of bob")
+        with pytest.raises(errors.AccessDenied, match="your changes are kept here"):
+            await phone.synchronize_with_server_if_online()
+        await desk.update_file(letter, file_content=b"of alice")
+        kept = await phone.discard_changes(letter)
+        assert kept.csh_access_right == "r"
+        assert await phone.synchronize_with_server_if_online()
+        assert await phone.read_file(letter) == b"of alice"
+        [entry] = trash.entries(str(phone._open.store.state.root))
+        assert list(entry.note.files) == ["letter.txt"]
+        assert (await phone.discard_changes(letter)).client_values == kept.client_values, "nothing more to take back"
+        with pytest.raises(errors.NotFound):
+            await phone.discard_changes("never there")
+
+
+async def test_what_no_server_has_is_not_discarded(clients: Clients) -> None:
+    alice = clients.user()
+    async with clients.open(alice, offline=True) as desk:
+        note = await desk.register_object({"n": 1})
+        with pytest.raises(errors.NotFound, match="unregister_object takes it back"):
+            await desk.discard_changes(note.oaio_id)
+        assert desk.client_objectz[note.oaio_id].client_values == {"n": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ from oaiofs import errors
 from oaiofs.cache import trash as trash_rows
 from oaiofs.core.model import Right
 from oaiofs.verbs import Place, trash
-from tests.devicekit import USER, World, share, simulated
+from tests.devicekit import USER, Device, World, share, simulated
 from tests.sync.stories import two_with_notes
 
 # ---------------------------------------------------------------------------------------- removing
@@ -145,6 +146,113 @@ async def test_who_waits_is_told_what_is_refused_by_name(world: World) -> None:
     share(world, "Notes", "bob", Right.READ)
     with pytest.raises(errors.AccessDenied, match=r"^Notes: you may only read this object now"):
         await bob.sync.finish(10)
+
+
+async def parked_edit(world: World) -> tuple[Device, Device]:
+    """Alice's device and bob's, whose edit of a file, the values and a new file may not be sent any more."""
+    one, _ = await two_with_notes(world)
+    share(world, "Notes", "bob", Right.UPDATE)
+    bob = await world.syncing("bobs", user="bob")
+    bob.offline = True
+    await bob.write("Notes/a.txt", b"of bob")
+    await bob.write("Notes/new.txt", b"new of bob")
+    await bob.set_value("Notes", "k", "of bob")
+    share(world, "Notes", "bob", Right.READ)
+    bob.offline = False
+    await world.go_on(20)
+    assert "only read" in bob.error("Notes")
+    return one, bob
+
+
+async def take_back(world: World, bob: Device, path: str = "Notes", version: str = "") -> None:
+    """What the error's own words tell bob to type, for one path."""
+    [agreed] = re.findall(r"`oaiofs restore Notes --version (\d+)`", bob.error("Notes"))
+
+    async def restoring() -> None:
+        await bob.ask("restore", word=[path, path], version=version or agreed)
+
+    await world.during(restoring)
+
+
+@simulated
+async def test_what_is_parked_for_a_right_can_be_taken_back(world: World) -> None:
+    one, bob = await parked_edit(world)
+    await one.write("Notes/b.txt", b"of alice")
+    await world.go_on(30)
+    assert await bob.read("Notes/b.txt") == b"second", "nothing comes in over what is parked"
+    with pytest.raises(errors.AccessDenied):
+        await take_back(world, bob, version=world.announced("Notes").stamp)
+    await take_back(world, bob)
+    await world.go_on(30)
+    assert bob.error("Notes") == ""
+    assert bob.sync.pending() == 0
+    assert await bob.files("Notes") == {"a.txt": b"first", "b.txt": b"of alice"}
+    assert await bob.values("Notes") == {"_name": "Notes"}
+    kept = {path.name: path.read_bytes() for path in (bob.root / "trash").rglob("*.txt")}
+    assert kept == {"a.txt": b"of bob", "new.txt": b"new of bob"}
+    with pytest.raises(errors.AccessDenied):
+        await bob.ask("restore", word=["Notes", "Notes"], version=bob.record("Notes").base_stamp)
+
+
+@simulated
+async def test_a_part_that_is_taken_back_leaves_the_rest_parked(world: World) -> None:
+    _, bob = await parked_edit(world)
+    for path in ("Notes/a.txt", "Notes/values.json"):
+        await take_back(world, bob, path)
+        await world.go_on(20)
+        assert "only read" in bob.error("Notes")
+    assert await bob.files("Notes") == {"a.txt": b"first", "b.txt": b"second", "new.txt": b"new of bob"}
+    assert await bob.values("Notes") == {"_name": "Notes"}
+    await take_back(world, bob)
+    await world.go_on(20)
+    assert (bob.error("Notes"), bob.sync.pending()) == ("", 0)
+
+
+@simulated
+async def test_a_touch_is_not_parked_for_a_right(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    share(world, "Notes", "bob", Right.UPDATE)
+    bob = await world.syncing("bobs", user="bob")
+    await bob.write("Notes/a.txt", b"first")
+    assert bob.sync.pending() == 1, "whether the bytes are others is not known yet"
+    share(world, "Notes", "bob", Right.READ)
+    bob.sync.watch.soon()
+    await one.write("Notes/b.txt", b"of alice")
+    await world.go_on(30)
+    assert (bob.error("Notes"), bob.sync.pending()) == ("", 0)
+    assert await bob.read("Notes/b.txt") == b"of alice"
+
+
+@simulated
+async def test_a_file_that_no_storage_host_takes_is_parked_for_a_right_too(world: World) -> None:
+    await two_with_notes(world)
+    share(world, "Notes", "bob", Right.UPDATE)
+    bob = await world.syncing("bobs", user="bob")
+    await bob.write("Notes/bad:name", b"of bob")
+    share(world, "Notes", "bob", Right.READ)
+    bob.sync.watch.soon()
+    await world.go_on(20)
+    assert "only read" in bob.error("Notes")
+    assert bob.sync.pending() == 1
+
+
+@simulated
+async def test_what_was_stored_before_the_right_ended_holds_up_nothing(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    share(world, "Notes", "bob", Right.UPDATE)
+    bob = await world.syncing("bobs", user="bob")
+    bob.server.faults.fail("upload", errors.Unreachable("the connection was cut"), times=100)
+    await bob.write("Notes/a.txt", b"of bob")
+    await world.go_on(3)
+    begun = bob.record("Notes").pending
+    assert begun is not None, "its files are stored, nobody was told of it"
+    share(world, "Notes", "bob", Right.READ)
+    await one.write("Notes/b.txt", b"of alice")
+    await world.go_on(30)
+    await take_back(world, bob)
+    await world.go_on(30)
+    assert (bob.error("Notes"), bob.sync.pending()) == ("", 0)
+    assert await bob.files("Notes") == {"a.txt": b"first", "b.txt": b"of alice"}
 
 
 @simulated
