@@ -11,7 +11,6 @@ found by comparing counters after every ``await``, never prevented by a lock.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import random
 import time
@@ -25,13 +24,12 @@ from ..cache import agree, apply, labels, objects, records, wipes
 from ..cache.records import ObjectRecord
 from ..cache.store import ROOT_INO, Store
 from ..cache.workdir import sync_file
-from ..core import lineage, merge, names, stamps
+from ..core import merge, names, stamps
 from ..core.model import OLDEST_STAMP, FileFact, FileSet, OaioId, Outgoing, Quota, RemoteObject, Stamp, Version
 from ..errors import (
     ChangedMeanwhile,
     Conflict,
     Forbidden,
-    RemoteError,
     RemoteExists,
     RemoteNotFound,
     StorageFull,
@@ -41,13 +39,12 @@ from .downloads import Downloads
 from .history import History
 from .lines import TextMerges
 from .local import Local, Moment
+from .pending import Pending, same_files
 from .sharing import Sharing
 from .traffic import Traffic
 from .version import VersionBuilder, is_moved
 from .versions import Versions
 from .wiping import Wiping
-
-log = logging.getLogger(__name__)
 
 _RECENT = 2.0  # seconds in which an editor that removed a file puts the new one in its place
 _LATELY = 60.0  # seconds after which the kernel has written a file's bytes by itself
@@ -100,8 +97,7 @@ class Transfer:
         self._texts = TextMerges(store, open_host)
         #: Stamps that somebody asked for the next versions of objects; kept while there is no newer version.
         self.stamps: dict[int, Stamp] = {}
-        #: Versions being stored, or left in part by a try that failed: surely nobody was told of them.
-        self._incomplete: dict[int, Stamp] = {}
+        self._pending = Pending(store, server, open_host)
 
     def _why_offline(self) -> str:
         return self.downloads.offline()  # who knows that is wired later
@@ -114,7 +110,7 @@ class Transfer:
         if record.base_stamp is None and is_moved(record.pending, remote, self.device_id):
             await self._move(record, remote.stamp)
         files = await self.versions.files_of(remote)
-        await self._end_pending(key, remote, files)
+        await self._pending.end(key, remote, files)
         record = self.store.record(key)
         ancestor = None if record.rebuilt else await self.versions.ancestor(record, remote)
         stored = await self.versions.stored_base(record) if record.rebuilt else {}
@@ -130,22 +126,6 @@ class Transfer:
             )
         for parent, name in applied.names:
             self._announce(parent, name)
-
-    async def _end_pending(self, key: int, remote: RemoteObject, files: FileSet) -> None:
-        """Another version came than the pending one: made from that, it makes it the base; else it never was one.
-
-        Merged from the base before, what was edited here after the pending version would seem to be edited there too.
-        """
-        record = self.store.record(key)
-        pending = record.pending
-        if pending is None or pending.stamp == remote.stamp:  # the latter is somebody else's by now
-            return
-        agreed = agree.agreed(self.store, record)
-        if not record.rebuilt and lineage.went_on(agreed, pending, remote, files):
-            self._incomplete.pop(key, None)
-            agree.rebase_on_pending(self.store, key, last_writer_wins=not self.server.checks_base)
-        else:
-            await self._remove_leftover(record)
 
     async def adopt(self, remote: RemoteObject) -> None:
         """Show an object never seen here, once all of it is known: never empty, never half."""
@@ -173,7 +153,7 @@ class Transfer:
         Raises Conflict when the server's version is another one than ours was made from, ChangedMeanwhile, and what
         the outside raises. Whatever happens, what is here stays, and dirty.
         """
-        begun = await self._leftover(self.store.record(key))
+        begun = await self._pending.begun(self.store.record(key))
         await self._local.hash_changed(key)
         moment = await self._local.moment(key)
         record, base = moment.record, moment.base
@@ -184,27 +164,26 @@ class Transfer:
         wanted, postponed, refused = await self._wanted(moment)
         seq = record.local_seq - bool(postponed)
         if _is_agreed(moment, wanted):
-            await self._remove_leftover(record)
+            await self._pending.clear(record)
             agree.nothing_to_push(self.store, key, seq)
             return Pushed(None, postponed, refused)
-        if begun is not None and not self._goes_on(begun, record, wanted):
-            await self._remove_leftover(record)
+        if begun is not None and not self._pending.goes_on(begun, record, wanted):
+            await self._pending.clear(record)
             raise ChangedMeanwhile(f"{record.name}: a version begun before is out of date")
         version = await self._next_version(record, wanted, None if begun is None else begun.stamp)
         if begun is None:  # else it may have been announced before, with the answer or the call itself on its way
-            self._incomplete[key] = version.stamp
+            self._pending.begin(key, version.stamp)
         try:
             await self._make_durable(version.files, moment)
             stored = await self._store_version(key, version, moment, begun=begun is not None)
-            self._incomplete.pop(key, None)
+            self._pending.announcing(key)
             with self._traffic.step(self.store.record(key).oaio_id or "", "announcing"):
                 answer = await self._announce_version(key, replace(version, files=stored), moment)
         except (ChangedMeanwhile, Conflict, Forbidden, RemoteNotFound, StorageFull):
-            await self._abandon(key)
+            await self._pending.abandon(key)
             raise
         except RemoteExists:  # by chance another device's version has this stamp: nothing of ours is there
-            self._incomplete.pop(key, None)
-            self.store.update_object(key, pending=None)
+            self._pending.forget(key)
             raise ChangedMeanwhile(f"{record.name}: another version is being made under the same stamp") from None
         # Any other failure leaves the outcome open: what is pending says so until the server can be asked.
         agreed = Version(answer.stamp, version.values, stored)
@@ -246,29 +225,6 @@ class Transfer:
             return set()
         recent = (path for path in gone if now - changes.vanished.get((key, path), 0.0) < _RECENT)
         return set(recent)
-
-    async def _leftover(self, record: ObjectRecord) -> Version | None:
-        """A version begun before that can still become the next one; what can't is cleared away.
-
-        Raises Conflict when it has become the server's and only the answer was lost, or another one may have been made
-        from it.
-        """
-        pending = record.pending
-        if pending is not None and self._incomplete.get(record.key) != pending.stamp:
-            current = await self._told(record)
-            if current is not None and current.stamp not in (record.base_stamp, pending.stamp):
-                raise Conflict(f"{record.name} was changed elsewhere")
-            if current is not None and current.stamp == pending.stamp:
-                pending = None
-        if pending is not None and pending.stamp > (record.base_stamp or ""):
-            return pending
-        await self._remove_leftover(record)
-        return None
-
-    def _goes_on(self, begun: Version, record: ObjectRecord, wanted: FileSet) -> bool:
-        """Whether the next version may be made under this stamp: the server may still get to hear of what it was."""
-        unheard = self._incomplete.get(record.key) == begun.stamp
-        return unheard or (_same_files(begun.files, wanted) and merge.same(begun.values, record.values))
 
     async def _next_version(self, record: ObjectRecord, wanted: FileSet, begun: Stamp | None = None) -> Version:
         now = datetime.fromtimestamp(self.store.wall_clock(), UTC)
@@ -360,50 +316,6 @@ class Transfer:
         listing = await self.server.list_objects()
         return next((one for one in listing.objects if one.oaio_id == record.oaio_id), None)
 
-    async def _told(self, record: ObjectRecord) -> RemoteObject | None:
-        """What the server lists of the object; None only for one that it surely has not registered.
-
-        A listing that lacks a registered object, or has entries that can't be read, is no reason to remove anything.
-        """
-        listing = await self.server.list_objects()
-        found = next((one for one in listing.objects if one.oaio_id == record.oaio_id), None)
-        if found is None and (listing.skipped or record.base_stamp is not None):
-            raise RemoteError(f"{record.name} is not in the server's list just now: looking again later")
-        return found
-
-    async def _abandon(self, key: int) -> None:
-        """Remove a version's folder that will not be announced; what fails now is tried again before the next push."""
-        try:
-            with trio.move_on_after(10, shield=True):
-                await self._remove_leftover(self.store.record(key))
-        except RemoteError:
-            return
-
-    async def _remove_leftover(self, record: ObjectRecord) -> None:
-        """Clear away a version begun before, once the server says that it did not become the current one.
-
-        Raises Conflict when it did, whatever the answer was: to be adopted, by no means removed or forgotten.
-        """
-        self._incomplete.pop(record.key, None)
-        if record.pending is None:
-            return
-        current = await self._told(record)
-        if current is not None and (
-            lineage.is_announced(record.pending, current) or record.pending.stamp in current.lineage
-        ):
-            raise Conflict(f"the last version of {record.name} had arrived after all")
-        if current is None or current.stamp != record.pending.stamp:
-            await self._remove_version(record, record.pending.stamp)
-        self.store.update_object(record.key, pending=None)
-
-    async def _remove_version(self, record: ObjectRecord, stamp: Stamp) -> None:
-        if record.oaio_id and stamp != record.base_stamp and record.pending and record.pending.files:
-            host = await self._open_host(record.csh_id)
-            try:
-                await host.remove(f"{record.oaio_id}/{stamp}")
-            except Forbidden:  # the right was taken away meanwhile
-                log.info("%s: a version that nobody was told of stays on the storage host", record.name)
-
     async def _make_durable(self, files: FileSet, moment: Moment) -> None:
         """Before a version is begun: after a power cut its id, stamp and folder must be known, and its files whole.
 
@@ -424,12 +336,7 @@ def _is_agreed(moment: Moment, wanted: FileSet) -> bool:
     record = moment.record
     if not record.base_stamp:
         return False
-    return _same_files(moment.base, wanted) and merge.same(record.values, record.base_values)
-
-
-def _same_files(a: FileSet, b: FileSet) -> bool:
-    """The same paths with the same contents."""
-    return a.keys() == b.keys() and all(fact.same_content(b[path]) or fact == b[path] for path, fact in a.items())
+    return same_files(moment.base, wanted) and merge.same(record.values, record.base_values)
 
 
 def _written_lately(path: str) -> bool:
