@@ -5,26 +5,24 @@ the pure planner about each object with something to do and runs the one step th
 Nothing is queued: the work is a query over observations, asked anew after each step. A failed step is data on its
 object (``Trouble``) and waits out its backoff; a bug that one object shows is logged and waits likewise.
 
-Must not know FUSE, HTTP, or how a step is done (``transfer``). Times are seconds of trio's clock, so tests can turn it.
+Must not know FUSE, HTTP, or how a step is done (``steps``). Times are seconds of trio's clock, so tests can turn it.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Iterator
 
 import trio
 
-from ..cache import agree, records, restore, trash
+from ..cache import records, trash
 from ..cache.records import ObjectRecord
 from ..cache.room import is_full
-from ..cache.store import ROOT_INO, Activity, Store
+from ..cache.store import ROOT_INO, Store
 from ..core import names, pace, plan
-from ..core.model import OaioId, Quota, Right
+from ..core.model import Quota
 from ..core.plan import ObjectVerb
 from ..errors import (
-    AccessDenied,
     ChangedMeanwhile,
     Conflict,
     Forbidden,
@@ -40,7 +38,7 @@ from ..remote.contract import OaioServer
 from ..transfer import Transfer
 from . import newcomers
 from .room import Room
-from .sight import Seen
+from .steps import Steps
 from .trouble import Subject, Troubles
 from .watch import Pace, Rounds, Watch
 
@@ -75,7 +73,6 @@ class Sync:
     ) -> None:
         self.store = store
         self.pace = pace_
-        self._server = server
         self._transfer = transfer
         self._announce = announce
         self.watch = Watch(store, server, pace_, announce, self.ring)
@@ -83,7 +80,8 @@ class Sync:
         self._unmeant: set[int] = set()  # objects removed here that the user may not have meant
         self.trouble = Troubles()
         self._room = Room(transfer.quota, lambda: bool(self.watch.online), self.trouble, pace_.poll)
-        self.refused: dict[int, dict[str, str]] = {}  # object -> path -> why no storage host takes it
+        self._steps = Steps(store, server, transfer, self.watch.seen, self._gone)
+        self.refused = self._steps.refused
         self.busy: dict[Subject, ObjectVerb] = {}
         self._bell = trio.Event()
         self._plans = Rounds()
@@ -178,13 +176,13 @@ class Sync:
             if (trouble.failures and (trouble.parked or trouble.failures > _PATIENCE))
             or self.trouble.left(subject) > _LONG
         }
-        if self.busy or any(subject not in hopeless for subject, _, _ in self._steps()):
+        if self.busy or any(subject not in hopeless for subject, _, _ in self._to_do()):
             return
         for subject, trouble in hopeless.items():
             raise trouble.error(self._called(subject))
 
     def _idle(self) -> bool:
-        return not self.busy and next(self._steps(), None) is None
+        return not self.busy and next(self._to_do(), None) is None
 
     @property
     def hurried(self) -> bool:
@@ -215,9 +213,9 @@ class Sync:
             self._bell = trio.Event()
             self._plans.begin()
             if self.watch.online:
-                await newcomers.show(self.watch.seen, self.trouble, self.busy, self._adopt)
+                await newcomers.show(self.watch.seen, self.trouble, self.busy, self._steps.adopt)
             wait, coalesce = float("inf"), _COALESCE
-            for subject, verb, due in self._steps():
+            for subject, verb, due in self._to_do():
                 if due > 0:
                     wait = min(wait, due)
                 elif len(self.busy) < _PARALLEL:
@@ -231,7 +229,7 @@ class Sync:
                 await self._bell.wait()
                 await trio.sleep(0 if self._hurry else coalesce)
 
-    def _steps(self) -> Iterator[tuple[Subject, ObjectVerb, float]]:
+    def _to_do(self) -> Iterator[tuple[Subject, ObjectVerb, float]]:
         """What is to be done and not being done: (subject, verb, seconds until due)."""
         if not self.watch.online:
             return
@@ -347,83 +345,12 @@ class Sync:
     async def _do(self, subject: Subject, verb: ObjectVerb) -> OaiofsError | None:
         """Carry out the step. What is returned says why there is none to make until something changes."""
         if not isinstance(subject, int):
-            await self._adopt(subject)
+            await self._steps.adopt(subject)
             return None
         record = self.store.record(subject)
-        oaio_id = record.oaio_id
         if plan.plan_object(self._state(record), self.watch.seen.of(record)) is not verb:  # edited since
             raise ChangedMeanwhile(f"{record.name}: planned anew")
-        match verb:
-            case ObjectVerb.REGISTER | ObjectVerb.PUSH:
-                await self._push(record)
-            case ObjectVerb.PULL | ObjectVerb.MERGE:
-                remote = self.watch.seen.moved.get(oaio_id) if oaio_id else None
-                if remote is None:
-                    self.watch.seen.differing.discard(subject)
-                    raise ChangedMeanwhile(f"{record.name}: waiting for the next look at the server")
-                await self._transfer.pull(subject, remote)
-                self.watch.seen.done(remote.oaio_id, remote.stamp)
-            case ObjectVerb.ADOPT_PENDING:
-                last_writer_wins = not self._server.checks_base
-                agree.rebase_on_pending(self.store, subject, last_writer_wins=last_writer_wins)
-                self.watch.seen.differing.discard(subject)
-            case ObjectVerb.LEAVE:
-                if self._being_written(subject):
-                    raise ChangedMeanwhile(f"{record.name} is gone from the server, but a program is writing in it")
-                trash.leave(self.store, record, "no longer on the server")
-                self._gone(record)
-            case ObjectVerb.DELETE | ObjectVerb.UNSUBSCRIBE | ObjectVerb.FORGET | ObjectVerb.RESURRECT:
-                await self._bury(record, verb)
-            case ObjectVerb.PARK if await self._transfer.has_unsent(subject):
-                if self.store.record(subject).local_seq != record.local_seq:
-                    raise ChangedMeanwhile(f"{record.name}: changed while it was looked at")
-                return AccessDenied(_parked(record))
-        return None
-
-    def _being_written(self, key: int) -> bool:
-        return any(self.store.writers[node.ino] for node in records.nodes_of(self.store.db, key))
-
-    async def _adopt(self, oaio_id: OaioId) -> None:
-        remote = self.watch.seen.moved.get(oaio_id)
-        if remote is None:
-            raise ChangedMeanwhile(f"{oaio_id}: no longer listed")
-        if self.store.record_of_id(oaio_id) is None:
-            await self._transfer.adopt(remote)
-        known = self.store.record_of_id(oaio_id)
-        if known is not None:
-            self.watch.seen.adopted(oaio_id, known.key, remote.stamp)
-
-    async def _push(self, record: ObjectRecord) -> None:
-        pushed = await self._transfer.push(record.key)
-        after = self.store.record(record.key)
-        if pushed.stamp is not None and after.oaio_id is not None:
-            self.watch.seen.announced(after.oaio_id, record.key, Seen(pushed.stamp, after.right))
-        self.refused[record.key] = pushed.refused
-        if pushed.postponed:
-            now = self.store.steady_clock()
-            self.store.changes.objects[record.key] = Activity(now, now)
-            raise ChangedMeanwhile(f"{', '.join(pushed.postponed)} will follow: being written just now")
-
-    async def _bury(self, record: ObjectRecord, verb: ObjectVerb) -> None:
-        """Carry out, or take back, a removal. Raises ChangedMeanwhile where the trash gave the object back."""
-        if not record.removed:
-            raise ChangedMeanwhile(f"{record.name} was restored")
-        if verb is ObjectVerb.DELETE and record.oaio_id:
-            await self._transfer.delete(record)
-        elif verb is ObjectVerb.UNSUBSCRIBE and record.oaio_id:
-            await self._server.subscribe(record.oaio_id, self._transfer.username, Right.NONE)
-        if not self.store.record(record.key).removed:
-            self._renew(record)
-            return
-        self.store.delete_object(record.key)  # the trash keeps its files and a note
-        self._gone(record)
-        if verb is ObjectVerb.RESURRECT and record.oaio_id in self.watch.seen.moved:
-            self.watch.seen.unknown.add(record.oaio_id)
-
-    def _renew(self, record: ObjectRecord) -> None:
-        """The object came back from the trash while the server was removing it: it becomes a new one there."""
-        self.watch.seen.forget(record)
-        restore.renew(self.store, record.key)
+        return await self._steps.take(record, verb)
 
     def _gone(self, record: ObjectRecord) -> None:
         self.watch.seen.forget(record)
@@ -431,10 +358,3 @@ class Sync:
         self.refused.pop(record.key, None)
         if not record.removed:
             self._announce(ROOT_INO, record.name)
-
-
-def _parked(record: ObjectRecord) -> str:
-    return (
-        "you may only read this object now: your changes are kept here until its owner gives you right U, or until you "
-        f"take them back with `oaiofs restore {shlex.quote(record.name)} --version {record.base_stamp}`"
-    )
