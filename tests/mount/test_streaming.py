@@ -215,6 +215,8 @@ def test_offline_in_the_middle(far: MountKit, proxy: ThreadedProxy, held: Fault,
     far.expect(*OUTAGE)
     with open(film(far), "rb", buffering=0) as file:
         assert file.read(MIB) == content[:MIB]
+        # What is still on its way is lost with the connection.
+        wait_same(lambda: [one["done"] for one in far.status()["transfers"]], [2 * MIB])
         with proxy.gone():
             wait_same(lambda: far.status()["online"], False)
             wait_same(lambda: refuses(file.fileno(), 16 * MIB), errno.ENETUNREACH)
