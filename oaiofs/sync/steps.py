@@ -85,7 +85,7 @@ class Steps:
         self._seen.done(remote.oaio_id, remote.stamp)
 
     async def _park(self, record: ObjectRecord) -> OaiofsError | None:
-        if not await self._transfer.has_unsent(record.key):
+        if await self._transfer.settle_unchanged(record.key):
             return None
         if self._store.record(record.key).local_seq != record.local_seq:
             raise ChangedMeanwhile(f"{record.name}: changed while it was looked at")

@@ -195,15 +195,15 @@ class Transfer:
         labels.write(self.store, key)  # after the rows that it repeats, also after a power cut
         return Pushed(answer.stamp, postponed, refused)
 
-    async def has_unsent(self, key: int) -> bool:
-        """Whether what is here differs from the agreed version: not after a touch, or an edit that was taken back."""
+    async def settle_unchanged(self, key: int) -> bool:
+        """Take what is here for the agreed version if it is, as after a touch or an edit that was taken back."""
         await self._local.hash_changed(key)
         moment = await self._local.moment(key)
         wanted, postponed, refused = await self._wanted(moment)
         if postponed or refused or moment.record.rebuilt or not _is_agreed(moment, wanted):
-            return True
+            return False
         agree.nothing_to_push(self.store, key, moment.record.local_seq)
-        return False
+        return True
 
     async def _wanted(self, moment: Moment) -> tuple[dict[str, FileFact], tuple[str, ...], dict[str, str]]:
         """The files of the next version, the paths that wait, and those that no storage host takes."""
