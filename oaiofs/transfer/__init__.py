@@ -196,12 +196,16 @@ class Transfer:
         return Pushed(answer.stamp, postponed, refused)
 
     async def settle_unchanged(self, key: int) -> bool:
-        """Take what is here for the agreed version if it is, as after a touch or an edit that was taken back."""
+        """Take what is here for the agreed version if it is, as after a touch or an edit that was taken back.
+
+        Raises as ``push``: Conflict when a version begun here has become the server's.
+        """
         await self._local.hash_changed(key)
         moment = await self._local.moment(key)
         wanted, postponed, refused = await self._wanted(moment)
         if postponed or refused or moment.record.rebuilt or not _is_agreed(moment, wanted):
             return False
+        await self._pending.clear(moment.record)
         agree.nothing_to_push(self.store, key, moment.record.local_seq)
         return True
 

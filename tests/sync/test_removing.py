@@ -256,6 +256,22 @@ async def test_what_was_stored_before_the_right_ended_holds_up_nothing(world: Wo
 
 
 @simulated
+async def test_an_edit_that_arrived_after_all_is_not_taken_for_taken_back(world: World) -> None:
+    one, _ = await two_with_notes(world)
+    one.server.faults.drop_answer("upload")
+    one.server.faults.fail("list_objects", errors.Unreachable("no network"), times=1000)
+    await one.write("Notes/a.txt", b"changed")
+    await world.go_on(14)
+    assert world.stored("Notes")["a.txt"] == b"changed"
+    await one.write("Notes/a.txt", b"first")
+    one.server.faults.scripted.clear()
+    with pytest.raises(errors.Conflict, match="had arrived after all"):
+        await one.transfer.settle_unchanged(one.record("Notes").key)
+    await world.go_on(120)
+    assert await one.read("Notes/a.txt") == world.stored("Notes")["a.txt"] == b"first"
+
+
+@simulated
 async def test_an_unshared_object_leaves(world: World) -> None:
     await two_with_notes(world, "More")
     for name in ("Notes", "More"):
