@@ -89,6 +89,11 @@ class ObjectRecord:
         return self.local_seq > self.settled_seq
 
     @property
+    def differs(self) -> bool:
+        """Whether something here is not as agreed, as far as is known: changes, or a draft."""
+        return self.dirty or self.draft is not None
+
+    @property
     def removed(self) -> bool:
         return self.removed_at is not None
 

@@ -53,8 +53,7 @@ def revert(
     NotADirectory, DirectoryNotEmpty where something that is not part of it is in the way.
     """
     head, record = store.heads[key], store.record(key)
-    unsent = record.dirty or record.draft is not None
-    if not head.right.may_update and not (unsent and stamp == record.base_stamp):
+    if not head.right.may_update and not (record.differs and stamp == record.base_stamp):
         raise AccessDenied(f"you may only read {head.name}: its owner can give you right U")
     wanted = {one: fact for one, fact in below(files, path).items() if not _stays_here(store, key, one)}
     with store.state.transaction():

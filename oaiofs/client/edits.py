@@ -164,7 +164,7 @@ class Edits:
         if record.rebuilt:
             raise Busy(f"{record.name} was made again from what was found here: synchronize before")
         place = f"{record.csh_id}/{record.oaio_id}/{record.base_stamp}"
-        if record.dirty:
+        if record.differs:
             revert.revert(
                 self.store, record.key, record.base_stamp, self.store.base_files(record.key),
                 lambda path: f"{place}/{path}", self.device_id, values=record.base_values,

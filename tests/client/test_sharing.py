@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from oaiofs import errors
-from oaiofs.cache import trash
+from oaiofs.cache import objects, trash
 from oaiofs.client import OaioClient
 from tests.devicekit import Hosts
 
@@ -252,7 +252,7 @@ async def test_what_may_not_be_sent_any_more_is_taken_back(clients: Clients) -> 
         letter = await shared(clients, desk, bob.name, "U")
         await phone.synchronize_with_server_if_online()
         await desk.upsert_subscription(letter, bob.name, "r")
-        with pytest.raises((errors.AccessDenied, errors.Forbidden)):
+        with pytest.raises(errors.AccessDenied, match="your changes are kept here"):
             await phone.update_file(letter, file_content=b"of bob")
         with pytest.raises(errors.AccessDenied, match="your changes are kept here"):
             await phone.synchronize_with_server_if_online()
@@ -266,6 +266,25 @@ async def test_what_may_not_be_sent_any_more_is_taken_back(clients: Clients) -> 
         assert (await phone.discard_changes(letter)).client_values == kept.client_values, "nothing more to take back"
         with pytest.raises(errors.NotFound):
             await phone.discard_changes("never there")
+
+
+async def test_offline_all_that_was_not_sent_is_taken_back_a_draft_too(clients: Clients) -> None:
+    alice = clients.user()
+    async with clients.open(alice) as desk:
+        note = await desk.register_file("a.txt", b"first")
+    async with clients.open(alice, offline=True) as desk:
+        store, key = desk._open.store, desk._open.edits.record(note.oaio_id).key
+        objects.write_sidecar(store, key, b"{bad")
+        store.update_object(key, draft={"message": "no values", "line": 1, "column": 1})
+        await desk.discard_changes(note.oaio_id)
+        assert store.record(key).draft is None
+        await desk.update_file(note.oaio_id, file_content=b"second")
+        back = await desk.discard_changes(note.oaio_id)
+        assert back.client_values == note.client_values
+    async with clients.open(alice) as desk:
+        assert await desk.synchronize_with_server_if_online()
+        assert await desk.read_file(note.oaio_id) == b"first"
+        assert desk.client_objectz[note.oaio_id].server_stamp == note.server_stamp, "no new version"
 
 
 async def test_what_no_server_has_is_not_discarded(clients: Clients) -> None:
