@@ -28,7 +28,7 @@ _LOOK_TIMEOUT = 5.0
 #: Cells of a line where nobody says how wide the terminal is.
 _WIDE = 200
 
-#: Seconds, as many as a socket's clock can count.
+#: Seconds: longer than anybody waits, and still few enough for a socket's clock.
 _LONGEST = 10 * 365 * 86400.0
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Do not show how far it is.")

@@ -25,7 +25,6 @@ from ..core.plan import ObjectVerb
 from ..errors import (
     ChangedMeanwhile,
     Conflict,
-    Forbidden,
     OaiofsError,
     Refused,
     StorageFull,
@@ -256,7 +255,7 @@ class Sync:
         if verb is ObjectVerb.PARK and trouble is not None:
             if trouble.rests:
                 return
-            if issubclass(trouble.kind, Forbidden):  # now it is known why
+            if trouble.step is not verb:  # what can't be sent any more need not wait until it is tried to be sent
                 self.trouble.over(key)
         quiet = self._quiet_left(record) if verb in _PATIENT and not self._hurry else 0.0
         yield key, verb, max(quiet, self.trouble.left(key))
@@ -305,11 +304,11 @@ class Sync:
             self.trouble.overtaken(subject, min(self.pace.quiet, _BREATH))
         except Conflict as error:
             log.info("%s: %s", subject, error)
-            self._failed(subject, error)
+            self._failed(subject, verb, error)
             self.watch.soon()
         except (OaiofsError, OSError) as error:
             log.warning("%s of %s: %s", verb.value, self._called(subject), error)
-            self._failed(subject, error)
+            self._failed(subject, verb, error)
             if isinstance(error, Unauthorized):
                 await self._transfer.forget_hosts()
             if isinstance(error, (Unreachable, Unauthorized)):
@@ -317,7 +316,7 @@ class Sync:
         except Exception as error:
             # A bug, shown by one object: the others, and what programs write, are not to suffer for it.
             log.exception("unexpected error in %s of %s", verb.value, self._called(subject))
-            self._failed(subject, error)
+            self._failed(subject, verb, error)
         else:
             self.trouble.over(subject)
             if rests is not None:
@@ -332,13 +331,13 @@ class Sync:
         record = records.object_by(self.store.db, "key", subject) if isinstance(subject, int) else None
         return record.name if record else str(subject)
 
-    def _failed(self, subject: Subject, error: Exception) -> None:
+    def _failed(self, subject: Subject, verb: ObjectVerb, error: Exception) -> None:
         if is_full(error):
             error = self.store.state.room.refused()
         message = str(error)
         if isinstance(error, OSError):
             message = f"{error.strerror or error} on this machine: look at the disk with {self.store.state.root}"
-        self.trouble.failed(subject, error, message)
+        self.trouble.failed(subject, error, message, verb)
         if isinstance(error, StorageFull):
             self._room.missed()
 

@@ -5,7 +5,6 @@ Must not know when a step is due, nor what becomes of one that fails.
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from ..cache.records import ObjectRecord
 from ..cache.store import Activity, Store
 from ..core.model import OaioId, Right
 from ..core.plan import ObjectVerb
-from ..errors import AccessDenied, ChangedMeanwhile, Forbidden, OaiofsError
+from ..errors import AccessDenied, ChangedMeanwhile, OaiofsError
 from ..remote.contract import OaioServer
 from ..transfer import Transfer
 from .sight import Seen, Sight
@@ -86,9 +85,8 @@ class Steps:
         self._seen.done(remote.oaio_id, remote.stamp)
 
     async def _park(self, record: ObjectRecord) -> OaiofsError | None:
-        with contextlib.suppress(Forbidden):  # to look what became of a version begun before
-            if await self._transfer.settle_unchanged(record.key):
-                return None
+        if await self._transfer.settle_unchanged(record.key):
+            return None
         if self._store.record(record.key).local_seq != record.local_seq:
             raise ChangedMeanwhile(f"{record.name}: changed while it was looked at")
         return AccessDenied(

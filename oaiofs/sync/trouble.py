@@ -27,7 +27,8 @@ _SOON = 10.0  # seconds after a failure in which a change of a parked object doe
 class Trouble:
     """Why an object's last step failed, how often in a row, and when it is tried again.
 
-    *parked* ones wait long, unless something changes. Without *failures* nothing is to be tried at all.
+    *parked* ones wait long, unless something changes. Without *failures* nothing is to be tried at all. *step* is the
+    one that failed.
     """
 
     kind: type[OaiofsError]
@@ -36,6 +37,7 @@ class Trouble:
     since: float
     not_before: float
     parked: bool = False
+    step: object = None
 
     @property
     def rests(self) -> bool:
@@ -60,15 +62,15 @@ class Troubles:
     def items(self) -> ItemsView[Subject, Trouble]:
         return self._of.items()
 
-    def failed(self, subject: Subject, error: Exception, message: str) -> None:
-        """A step failed: *message* says so to the user."""
+    def failed(self, subject: Subject, error: Exception, message: str, step: object = None) -> None:
+        """A *step* failed: *message* says so to the user."""
         before = self._of.get(subject)
         failures = 1 + (before.failures if before else 0)
         wait = patience.after_failure(error, failures)
         kind = type(error) if isinstance(error, OaiofsError) else OaiofsError
         now = trio.current_time()
         text = f"{message} {wait.advice}".rstrip()
-        self._of[subject] = Trouble(kind, text, failures, now, now + jittered(wait), wait.parked)
+        self._of[subject] = Trouble(kind, text, failures, now, now + jittered(wait), wait.parked, step)
 
     def resting(self, subject: Subject, error: OaiofsError) -> None:
         """Nothing can be tried until something changes: *error* says what for."""

@@ -10,6 +10,7 @@ import pytest
 from oaiofs import errors
 from oaiofs.cache import trash as trash_rows
 from oaiofs.core.model import Right
+from oaiofs.core.plan import ObjectVerb
 from oaiofs.verbs import Place, trash
 from tests.devicekit import USER, Device, World, share, simulated
 from tests.sync.stories import two_with_notes
@@ -253,6 +254,40 @@ async def test_what_was_stored_before_the_right_ended_holds_up_nothing(world: Wo
     await world.go_on(30)
     assert (bob.error("Notes"), bob.sync.pending()) == ("", 0)
     assert await bob.files("Notes") == {"a.txt": b"first", "b.txt": b"of alice"}
+
+
+@simulated
+async def test_what_is_taken_back_while_it_is_looked_at_is_looked_at_again(world: World) -> None:
+    _, bob = await parked_edit(world)
+    before = bob.record("Notes")
+    await take_back(world, bob, "Notes/a.txt")
+    with pytest.raises(errors.ChangedMeanwhile):
+        await bob.sync._steps.take(before, ObjectVerb.PARK)
+
+
+@simulated
+async def test_an_outage_in_which_a_right_ended_does_not_hold_up_what_is_said_of_it(world: World) -> None:
+    await two_with_notes(world)
+    share(world, "Notes", "bob", Right.UPDATE)
+    bob = await world.syncing("bobs", user="bob")
+    bob.server.faults.fail("upload", errors.ServerFault("503"), times=100)
+    await bob.write("Notes/a.txt", b"of bob")
+    await world.go_on(60)
+    share(world, "Notes", "bob", Right.READ)
+    assert bob.sync.trouble.left(bob.record("Notes").key) > 5
+    bob.sync.watch.soon()
+    await world.go_on(1)
+    assert "only read" in bob.error("Notes")
+
+
+@simulated
+async def test_a_look_at_what_is_parked_that_fails_is_not_repeated_at_once(world: World) -> None:
+    _, bob = await parked_edit(world)
+    key = bob.record("Notes").key
+    for step, waits in ((ObjectVerb.PARK, True), (ObjectVerb.PUSH, False)):
+        bob.sync.trouble.failed(key, errors.Forbidden("no"), "no", step)
+        [due] = [seconds for subject, _, seconds in bob.sync._to_do() if subject == key]
+        assert (due > 60) is waits, step
 
 
 @simulated
