@@ -1,14 +1,10 @@
-"""The session on an oaio server, against one that behaves as told: logins, tokens, lost answers, hostile lists."""
+"""Calls of an oaio server that behaves as told: lost answers, hostile lists, what is sent and what is understood."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
-import trio
 
 from oaiofs import errors
 from oaiofs.core import dialect, stamps
@@ -17,77 +13,9 @@ from oaiofs.remote.http import Surroundings
 from oaiofs.remote.oaio import HttpOaioServer
 from oaiofs.remote.reading import read_listing
 from oaiofs.remote.retry import NO_RETRY, RetryPolicy
-from tests.remote.scripted import Reply, Request, ScriptedServer, json_reply, scripted
+from tests.remote.oaiosite import CUT, NOW, PASSWORD, Django, client, listed, wire
+from tests.remote.scripted import Reply, Request, json_reply, scripted
 from tests.remote.worlds import next_version, outgoing
-
-PASSWORD = "top5ecret"
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-CUT = Reply(raw=b"")
-
-
-async def no_sleep(_seconds: float) -> None:
-    await trio.lowlevel.checkpoint()
-
-
-class Django:
-    """The part of a Django site that clients meet: CSRF tokens that rotate, sessions that end, and *endpoints*."""
-
-    def __init__(self, **endpoints: Callable[[Request], Reply]) -> None:
-        self.endpoints = endpoints
-        self.posts = {"login", "logout", "register", "upload", "delete", "subscribe"}
-        self.token = 0
-        self.session = 0
-        self.logins = 0
-        self.over = 403
-        self.over_text = "CSRF verification failed. Request aborted."
-
-    def end_session(self) -> None:
-        self.session += 1
-
-    def __call__(self, request: Request) -> Reply:
-        name = request.path.removeprefix("/api/").split("/")[0]
-        if request.method == "GET" and name in self.posts:
-            self.token += 1
-            return json_reply({}, Set_Cookie=f"csrftoken=token{self.token}; Path=/")
-        if request.method == "POST" and not self._token_is_right(request):
-            return Reply(403, b"<html>CSRF verification failed. Request aborted.</html>")
-        if name == "login":
-            return self._login(request)
-        if name == "logout":
-            return json_reply({})
-        if f"sessionid=session{self.session}" not in request.headers.get("cookie", ""):
-            return Reply(self.over, self.over_text.encode())
-        return self.endpoints[name](request) if name in self.endpoints else Reply(404)
-
-    def _token_is_right(self, request: Request) -> bool:
-        cookie = request.headers.get("cookie", "")
-        token = request.headers.get("x-csrftoken")
-        right = f"csrftoken={token}" in cookie and token == f"token{self.token}"
-        return right and request.headers["referer"].endswith(request.target)
-
-    def _login(self, request: Request) -> Reply:
-        self.logins += 1
-        if request.json != {"username": "jörg", "password": PASSWORD}:
-            return json_reply({"error": f"{request.json['password']} is wrong"}, 401)
-        self.token += 1  # a login rotates the token
-        raw = (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-            b"Set-Cookie: csrftoken=token%d; Path=/\r\nSet-Cookie: sessionid=session%d; Path=/; HttpOnly\r\n\r\n{}"
-        )
-        return Reply(raw=raw % (self.token, self.session))
-
-
-def client(server: ScriptedServer, password: str = PASSWORD, **changes: Any) -> HttpOaioServer:
-    around = Surroundings(**{"retry": NO_RETRY, "clock": lambda: NOW, "sleep": no_sleep, **changes})
-    return HttpOaioServer(server.url, "jörg", password, device_id="pc", app_id="", surroundings=around)
-
-
-def listed(*objects: object) -> Callable[[Request], Reply]:
-    return lambda _: json_reply(list(objects))
-
-
-def wire(new: Outgoing, **changes: Any) -> dict[str, Any]:
-    return {**dialect.write_object(new, username="jörg", device_id="pc", app_id=""), **changes}
 
 
 async def test_every_request_says_who_where_and_with_what() -> None:
@@ -151,146 +79,6 @@ async def test_not_modified_without_being_asked_is_not_an_empty_list() -> None:
         with pytest.raises(errors.Protocol):
             await oaio.list_objects()
         await oaio.aclose()
-
-
-@pytest.mark.parametrize(
-    ("status", "text"),
-    [
-        (401, ""),
-        (403, '{"detail": "CSRF Failed: CSRF token incorrect."}'),
-        (403, '{"detail": "Authentication credentials were not provided."}'),
-    ],
-)
-async def test_a_session_that_is_over_is_renewed_once(status: int, text: str) -> None:
-    site = Django(oaio_stampz=listed())
-    site.over, site.over_text = status, text
-    async with scripted(site) as server:
-        oaio = client(server)
-        await oaio.login()
-        site.end_session()
-        assert (await oaio.list_objects()).objects == ()
-        await oaio.aclose()
-    assert site.logins == 2
-
-
-async def test_a_redirect_to_the_login_page_is_the_end_of_a_session() -> None:
-    site = Django(oaio_stampz=listed())
-    async with scripted(site) as server:
-        oaio = client(server)
-        await oaio.login()
-        site.endpoints["oaio_stampz"] = lambda _: Reply(302, headers={"Location": "/accounts/login/?next=/"})
-        with pytest.raises(errors.Protocol, match="redirects"):
-            await oaio.list_objects()
-        assert site.logins == 2
-        site.endpoints["oaio_stampz"] = lambda _: Reply(302, headers={"Location": "https://evil.example/login/"})
-        with pytest.raises(errors.Protocol, match=r"redirects to evil\.example"):
-            await oaio.list_objects()
-        assert site.logins == 2
-        await oaio.aclose()
-
-
-async def test_a_session_is_not_renewed_for_ever() -> None:
-    site = Django(oaio_stampz=lambda _: Reply(401))
-    async with scripted(site) as server:
-        oaio = client(server)
-        with pytest.raises(errors.Unauthorized):
-            await oaio.list_objects()
-        await oaio.aclose()
-    assert site.logins == 2
-
-
-async def test_a_token_that_expired_is_renewed() -> None:
-    stored = outgoing({"x": 1})
-    site = Django(register=lambda request: json_reply(request.json))
-    async with scripted(site) as server:
-        oaio = client(server)
-        await oaio.login()
-        site.token += 1
-        assert (await oaio.register(stored)).stamp == stored.stamp
-        await oaio.aclose()
-    assert site.logins == 2
-
-
-async def test_a_refusal_that_is_meant_costs_no_login() -> None:
-    site = Django(delete=lambda _: json_reply({"error": "you need right D"}, 403))
-    async with scripted(site) as server:
-        oaio = client(server)
-        with pytest.raises(errors.Forbidden, match="right D"):
-            await oaio.delete(OaioId("id"))
-        await oaio.aclose()
-    assert site.logins == 1
-
-
-async def test_an_old_session_is_doubted() -> None:
-    site = Django(delete=lambda _: json_reply({"fehler": "Nicht angemeldet"}, 403))
-    now = NOW
-    async with scripted(site) as server:
-        oaio = client(server, clock=lambda: now)
-        await oaio.login()
-        now += timedelta(minutes=6)
-        with pytest.raises(errors.Forbidden):
-            await oaio.delete(OaioId("id"))
-        await oaio.aclose()
-    assert site.logins == 2
-
-
-async def test_concurrent_calls_renew_the_session_once() -> None:
-    site = Django(oaio_stampz=listed())
-    async with scripted(site) as server:
-        oaio = client(server)
-        async with trio.open_nursery() as nursery:
-            for _ in range(6):
-                nursery.start_soon(oaio.list_objects)
-        assert site.logins == 1
-        site.end_session()
-        async with trio.open_nursery() as nursery:
-            for _ in range(6):
-                nursery.start_soon(oaio.list_objects)
-        assert site.logins == 2
-        await oaio.aclose()
-
-
-async def test_a_wrong_password_is_tried_once_for_all_that_wait() -> None:
-    site = Django(oaio_stampz=listed())
-    refused = 0
-
-    async def poll(oaio: HttpOaioServer) -> None:
-        nonlocal refused
-        try:
-            await oaio.list_objects()
-        except errors.Unauthorized:
-            refused += 1
-
-    async with scripted(site) as server:
-        oaio = client(server, password="wrong")
-        async with trio.open_nursery() as nursery:
-            for _ in range(6):
-                nursery.start_soon(poll, oaio)
-        assert (refused, site.logins) == (6, 1)
-        await poll(oaio)
-        assert (refused, site.logins) == (7, 2)
-        await oaio.aclose()
-
-
-async def test_a_server_without_a_login_is_not_taken_for_one_that_misses_an_object() -> None:
-    async with scripted(lambda _: Reply(404)) as server:
-        oaio = client(server)
-        with pytest.raises(errors.Protocol, match="is it an oaio server"):
-            await oaio.delete(OaioId("id"))
-        await oaio.aclose()
-
-
-async def test_a_wrong_password_is_named_but_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    site = Django(oaio_stampz=listed())
-    async with scripted(site) as server:
-        oaio = client(server, password="wr0ng pass")
-        with pytest.raises(errors.Unauthorized) as caught:
-            await oaio.list_objects()
-        await oaio.aclose()
-    assert site.logins == 1
-    assert "jörg" in str(caught.value)
-    assert "wr0ng pass" not in str(caught.value) + caplog.text + repr(oaio)
 
 
 @pytest.mark.parametrize(("seconds", "fine"), [(0, True), (69, True), (-69, True), (70, False), (-70, False)])
@@ -574,65 +362,6 @@ def test_a_flood_of_bad_objects_is_told_briefly() -> None:
     assert len(listing.objects) == 1
     assert len(listing.skipped) == 1001
     assert listing.skipped[-1].what == "99000 more objects of the server's list"
-
-
-# ---------------------------------------------------------------------------------------- listings that are held
-
-
-def holding(hold: str, replies: list[Reply]) -> Callable[[Request], Reply]:
-    """A listing that says X-OAIO-hold, and what is answered to requests to wait."""
-
-    def listing(request: Request) -> Reply:
-        if "prefer" in request.headers:
-            return replies.pop(0)
-        return json_reply([], ETag='"v1"', X_OAIO_hold=hold)
-
-    return listing
-
-
-@pytest.mark.parametrize("hold", ["", "no", "nan", "inf", "-5", "0", "1e99"])
-async def test_who_does_not_say_that_it_holds_is_not_asked_to(hold: str) -> None:
-    async with scripted(Django(oaio_stampz=holding(hold, []))) as server:
-        oaio = client(server)
-        seen = await oaio.list_objects()
-        assert oaio.longest_hold == 0.0
-        assert await oaio.next_listing(seen, 50) == seen
-        await oaio.aclose()
-
-
-@pytest.mark.parametrize(("wait", "asked"), [(50.0, "wait=20"), (5.0, "wait=5")])
-async def test_a_server_is_asked_to_hold_for_as_long_as_both_like(wait: float, asked: str) -> None:
-    async with scripted(Django(oaio_stampz=holding("20.5", [Reply(304)]))) as server:
-        oaio = client(server)
-        seen = await oaio.list_objects()
-        assert await oaio.next_listing(seen, wait) is seen
-        request = server.requests[-1]
-        assert (request.headers["prefer"], request.headers["if-none-match"]) == (asked, '"v1"')
-        await oaio.aclose()
-
-
-@pytest.mark.parametrize("reply", [CUT, Reply(504), Reply(502), Reply(503)])
-async def test_a_hold_that_is_cut_is_not_tried_again(reply: Reply) -> None:
-    site = Django(oaio_stampz=holding("50", [reply, Reply(304)]))
-    async with scripted(site) as server:
-        oaio = client(server, retry=RetryPolicy())
-        seen = await oaio.list_objects()
-        before = len(server.requests)
-        with pytest.raises(errors.RemoteError):
-            await oaio.next_listing(seen, 50)
-        assert len(server.requests) == before + 1
-        assert await oaio.next_listing(seen, 50) is seen
-        await oaio.aclose()
-
-
-async def test_the_end_of_a_session_in_a_hold_is_no_failure() -> None:
-    site = Django(oaio_stampz=holding("50", [Reply(401), Reply(304)]))
-    async with scripted(site) as server:
-        oaio = client(server)
-        seen = await oaio.list_objects()
-        assert await oaio.next_listing(seen, 50) is seen
-        await oaio.aclose()
-    assert site.logins == 2
 
 
 async def test_a_server_that_keeps_no_log_is_not_asked_for_it() -> None:
