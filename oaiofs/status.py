@@ -18,6 +18,7 @@ from .core.model import OaioId
 from .core.plan import ObjectVerb
 from .progress import Progress
 from .sync import Sync
+from .sync.steps import parked
 from .verbs.conflicts import listing
 
 #: A folder of thousands of names that can't be sent has as many messages.
@@ -111,15 +112,17 @@ class Status:
 
     def _state(self, record: ObjectRecord, conflicted: Container[int], sizes: Sizes) -> str:
         verb = self._sync.busy.get(record.key)
-        step = "" if verb is None else "pulling" if verb in _PULLING else "pushing"
+        step = "" if verb in (None, ObjectVerb.PARK) else "pulling" if verb in _PULLING else "pushing"
         return states.state(record, conflicted, sizes, problem=bool(self._problem(record)), step=step)
 
     def _problem(self, record: ObjectRecord) -> str:
-        if record.draft is not None:
+        if record.draft is not None and record.right.may_update:
             return f"{record.sidecar}: {record.draft['message']}"
         trouble = self._sync.trouble.get(record.key)
         if trouble is not None:
             return trouble.message
+        if record.draft is not None:  # which can't be corrected
+            return parked(record)
         if record.rebuilt and record.oaio_id is None:
             return (
                 "made again after the state file was damaged, and nothing tells which object of the server it was: "

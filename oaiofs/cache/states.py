@@ -14,11 +14,11 @@ def state(
     """The first that is so of: draft, error, conflict, pulling, pushing, dirty, online-only, synced.
 
     *problem*: something is wrong with it; *step*: what is being done with it, pulling or pushing. *conflicted* has the
-    objects with conflicts.
+    objects with conflicts. A draft that its user may not correct any more is an error.
     """
     checks = (
-        ("draft", record.draft is not None),
-        ("error", problem or record.orphan),
+        ("draft", record.draft is not None and record.right.may_update),
+        ("error", problem or record.orphan or record.draft is not None),
         ("conflict", record.key in conflicted),
         (step, bool(step)),
         ("dirty", record.dirty or record.removed),

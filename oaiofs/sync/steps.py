@@ -89,10 +89,7 @@ class Steps:
             return None
         if self._store.record(record.key).local_seq != record.local_seq:
             raise ChangedMeanwhile(f"{record.name}: changed while it was looked at")
-        return AccessDenied(
-            "you may only read this object now: your changes are kept here until its owner gives you right U, or until "
-            f"you take them back with `oaiofs restore {shlex.quote(record.name)} --version {record.base_stamp}`"
-        )
+        return AccessDenied(parked(record))
 
     def _being_written(self, key: int) -> bool:
         return any(self._store.writers[node.ino] for node in records.nodes_of(self._store.db, key))
@@ -117,3 +114,11 @@ class Steps:
         """The object came back from the trash while the server was removing it: it becomes a new one there."""
         self._seen.forget(record)
         restore.renew(self._store, record.key)
+
+
+def parked(record: ObjectRecord) -> str:
+    """What holds changes here of an object that may only be read by now, and what the user can do, as a sentence."""
+    return (
+        "you may only read this object now: your changes are kept here until its owner gives you right U, or until you "
+        f"take them back with `oaiofs restore {shlex.quote(record.name)} --version {record.base_stamp}`"
+    )

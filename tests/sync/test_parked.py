@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from oaiofs import errors
 from oaiofs.core.model import Right
 from oaiofs.core.plan import ObjectVerb
-from tests.devicekit import Device, World, share, simulated
+from tests.devicekit import Device, World, share, simulate, simulated
 from tests.sync.stories import two_with_notes
 
 
@@ -111,6 +112,29 @@ async def test_a_part_that_is_taken_back_leaves_the_rest_parked(world: World) ->
     await take_back(world, bob)
     await world.go_on(20)
     assert (bob.error("Notes"), bob.sync.pending()) == ("", 0)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_draft_that_can_not_be_corrected_any_more_is_taken_back(tmp_path: Path, more: bool) -> None:
+    async def test(world: World) -> None:
+        await two_with_notes(world)
+        share(world, "Notes", "bob", Right.UPDATE)
+        bob = await world.syncing("bobs", user="bob")
+        with pytest.raises(errors.InvalidSidecar):
+            await bob.write("Notes/values.json", b"{bad")
+        assert bob.state("Notes") == "draft"
+        if more:
+            await bob.write("Notes/a.txt", b"of bob")
+        share(world, "Notes", "bob", Right.READ)
+        bob.sync.watch.soon()
+        await world.go_on(20)
+        assert bob.state("Notes") == "error", "correct it, as is said of a draft, is what bob can't do"
+        await take_back(world, bob)
+        await world.go_on(20)
+        assert (bob.error("Notes"), bob.sync.pending(), bob.sync.needing_user()) == ("", 0, 0)
+        assert await bob.values("Notes") == {"_name": "Notes"}
+
+    simulate(tmp_path, test)
 
 
 @simulated
