@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -74,8 +73,8 @@ async def edited(device: HttpDevice) -> None:
     device.unlink("Notes/gone")
 
 
-async def one_push(world: HttpWorld, name: str, meddle: Callable[[Interrupting, HttpDevice], Awaitable[None]]) -> int:
-    """A new object, changed, with what *meddle* does while that is pushed; how many requests the push made."""
+async def one_push(world: HttpWorld, name: str, meddle: Callable[[Interrupting, HttpDevice], Awaitable[None]]) -> bool:
+    """A new object, changed, with what *meddle* does while that is pushed; whether the push was interrupted."""
     proxy = Interrupting(world.kit.url)
     await proxy.listen(world._nursery)
     device = HttpDevice(proxy.url, *world.account, name, world.folder / name, world._nursery, STILL)
@@ -88,11 +87,9 @@ async def one_push(world: HttpWorld, name: str, meddle: Callable[[Interrupting, 
             await device.write(f"Notes/{path}", data)
         await device.synced()
         proxy.stored.clear()
-        begun = len(proxy.seen)
         await edited(device)
         await meddle(proxy, device)
         proxy.heal()
-        pushed = len(proxy.seen) - begun
         await device.synced()
         record = device.record("Notes")
         assert record.oaio_id is not None
@@ -105,26 +102,36 @@ async def one_push(world: HttpWorld, name: str, meddle: Callable[[Interrupting, 
         with trio.CancelScope(shield=True):
             proxy.heal()
             await device.stop()
-    return pushed
+    return proxy.interrupted.is_set()
+
+
+def pushing(device: HttpDevice) -> bool:
+    return bool(device.sync.pending() or device.sync.busy)
 
 
 async def left_alone(proxy: Interrupting, device: HttpDevice) -> None:
     with trio.fail_after(30):
-        while device.sync.pending() or device.sync.busy:
+        while pushing(device):
             await trio.sleep(0.01)
+
+
+async def hit(proxy: Interrupting, device: HttpDevice) -> None:
+    """Until the interruption, or until all is pushed with fewer requests than that."""
+    while pushing(device) and not proxy.interrupted.is_set():
+        await trio.sleep(0.001)
 
 
 async def killed(proxy: Interrupting, device: HttpDevice) -> None:
     """At the moment of the interruption; the next mount goes on."""
     with trio.fail_after(30):
-        await proxy.interrupted.wait()
+        await hit(proxy, device)
     await device.restart(clean=False)
 
 
 async def given_up(proxy: Interrupting, device: HttpDevice) -> None:
     """The outage lasts until the push has failed for good."""
     with trio.fail_after(60):
-        await proxy.interrupted.wait()
+        await hit(proxy, device)
         while device.sync.busy:
             await trio.sleep(0.01)
 
@@ -132,27 +139,26 @@ async def given_up(proxy: Interrupting, device: HttpDevice) -> None:
 Meddling = Callable[[Interrupting, HttpDevice], Awaitable[None]]
 WAYS = {"a blip": left_alone, "killed": killed, "an outage": given_up}
 
-
-KINDS: list[Kind] = ["cut_before", "half_sent", "lost", "cut_body"]
+#: In this order the quick version meets a put with each of the first two: these are what could send one twice.
+KINDS: list[Kind] = ["half_sent", "lost", "cut_before", "cut_body"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_push_interrupted_at_any_request(oaio_server: ServerKit, kind: Kind, way: str) -> None:
     async def story(world: HttpWorld) -> None:
-        numbers = itertools.count()
-
-        async def run(at: float) -> int:
+        async def interrupted(at: int) -> bool:
             async def meddle(proxy: Interrupting, device: HttpDevice) -> None:
                 proxy.interrupt(at, kind, outage=way != "a blip")
                 await WAYS[way](proxy, device)
 
-            return await one_push(world, f"d{next(numbers)}", meddle)
+            return await one_push(world, f"d{at}", meddle)
 
-        undisturbed = await one_push(world, "undisturbed", left_alone)
-        assert undisturbed >= 8
-        # In the quick version each kind has requests of its own.
-        for at in range(1 + deep(KINDS.index(kind), 0), undisturbed + 1, deep(len(KINDS), 1)):
-            await run(at)
+        # In the quick version each kind has requests of its own. How many there are depends on how tasks take turns
+        # (which copy finds its folder missing), and on whether it is one push or two: so until there are no more.
+        at = 1 + deep(KINDS.index(kind), 0)
+        while await interrupted(at):
+            at += deep(len(KINDS), 1)
+        assert at > 8, "there were fewer requests than a push needs"
 
     live(oaio_server, story)
