@@ -15,6 +15,9 @@ import pytest
 
 from oaiofs.server import process, service
 
+#: Seconds that a plain client waits for an answer: long on a busy machine, and less than the server may hold one.
+PATIENCE = 30.0
+
 _numbers = itertools.count(1)
 
 

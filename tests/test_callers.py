@@ -14,9 +14,12 @@ import trio.testing
 
 from oaiofs.callers import Callers, is_ending
 
-#: Blocks what it is told to, says so, and takes no signal from then on: stopped programs don't.
+#: Blocks what it is told to, says so, and takes no signal from then on: stopped programs don't. What whoever started
+#: the tests ignores (nohup) is not ignored here: the kernel would drop it.
 _PROGRAM = """if True:
     import os, signal, sys
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, [int(word) for word in sys.argv[1:]])
     os.write(1, b"ready")
     os.kill(os.getpid(), signal.SIGSTOP)

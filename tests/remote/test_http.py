@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from oaiofs import errors
 from oaiofs.core.model import StorageAccount
@@ -503,14 +504,15 @@ async def test_a_body_that_nobody_takes_is_given_up_and_leaves_nothing_half_used
     gc.collect()
 
 
-async def test_an_upload_that_we_hold_back_is_not_a_slow_host() -> None:
+async def test_an_upload_that_we_hold_back_is_not_a_slow_host(mock_clock: trio.testing.MockClock) -> None:
     left = False
 
     async def chunks() -> AsyncIterator[bytes]:
         nonlocal left
         try:
             for _ in range(3):
-                await trio.sleep(0.3)
+                mock_clock.jump(0.3)
+                await trio.lowlevel.checkpoint()
                 yield b"12345"
         finally:
             left = True
@@ -525,14 +527,15 @@ async def test_an_upload_that_we_hold_back_is_not_a_slow_host() -> None:
         await http.aclose()
 
 
-async def test_a_slow_reader_is_not_a_slow_host() -> None:
+async def test_a_slow_reader_is_not_a_slow_host(mock_clock: trio.testing.MockClock) -> None:
     async with scripted(lambda _: Reply(200, b"x" * 200_000)) as server:
         http = client(server, call_seconds=0.5)
         async with http.stream("GET", "/x", "do it") as incoming:
             size = 0
             async for chunk in incoming.chunks:
                 size += len(chunk)
-                await trio.sleep(0.2)
+                mock_clock.jump(0.6)
+                await trio.lowlevel.checkpoint()
         await http.aclose()
     assert size == 200_000
 

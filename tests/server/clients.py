@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.serverkit import ServerKit
+from tests.serverkit import PATIENCE, ServerKit
 
 _numbers = itertools.count(1)
 
@@ -45,7 +45,7 @@ class Oaio:
     def __init__(self, kit: ServerKit, name: str, password: str, *, log_in: bool = True) -> None:
         self.name = name
         headers = {"X-OAIO-user": context(name), "X-OAIO-dvc": context("desk"), "X-OAIO-app": context("test")}
-        self.http = httpx.Client(base_url=f"{kit.url}/api/", headers=headers)
+        self.http = httpx.Client(base_url=f"{kit.url}/api/", headers=headers, timeout=PATIENCE)
         if log_in:
             answer = self.log_in(password)
             assert answer.status_code == 200, answer.text
@@ -96,7 +96,7 @@ class Storage:
     """One account of the storage host, by Basic login; ``version`` is v2 or v2.1."""
 
     def __init__(self, kit: ServerKit, email: str, password: str, version: str = "v2", mount: str = "primary") -> None:
-        self.http = httpx.Client(base_url=kit.url, auth=(email, password))
+        self.http = httpx.Client(base_url=kit.url, auth=(email, password), timeout=PATIENCE)
         self.version = version
         self.mount = mount
 

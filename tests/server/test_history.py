@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serverkit import ServerKit
+from tests.serverkit import PATIENCE, ServerKit
 
 from .clients import Oaio, context, error_of, stamp
 
@@ -74,7 +74,7 @@ def test_a_deleted_object_has_none_and_a_new_one_of_its_id_not_the_old_ones(log_
 def test_who_is_not_logged_in_and_who_names_another_user(oaio_server: ServerKit, log_in: LogIn) -> None:
     owner, friend = log_in("owner"), log_in("friend")
     oaio_id = owner.register()["oaio_id"]
-    assert httpx.get(f"{oaio_server.url}/api/oaio_log/{oaio_id}").status_code == 401
+    assert httpx.get(f"{oaio_server.url}/api/oaio_log/{oaio_id}", timeout=PATIENCE).status_code == 401
     assert error_of(friend.get(f"oaio_log/{oaio_id}", X_OAIO_user=context(owner.name))) == (403, "Forbidden")
     assert owner.post(f"oaio_log/{oaio_id}", {}).status_code == 405
 

@@ -14,7 +14,7 @@ import pytest
 from oaiofs.core import stamps
 from oaiofs.core.stamps import parse
 from oaiofs.server.site import open_site
-from tests.serverkit import ServerKit, serving
+from tests.serverkit import PATIENCE, ServerKit, serving
 
 from .clients import Oaio, context, error_of, stamp, wire_object
 
@@ -27,7 +27,7 @@ GETS = ["current_stamp/", "oaio_stampz/", "user_subz/x", "csh_args/Digi"]
 
 @pytest.mark.parametrize("slug", POSTS)
 def test_get_of_a_post_endpoint_gives_the_csrf_cookie(oaio_server: ServerKit, slug: str) -> None:
-    answer = httpx.get(f"{oaio_server.url}/api/{slug}")
+    answer = httpx.get(f"{oaio_server.url}/api/{slug}", timeout=PATIENCE)
     assert answer.status_code == 200
     assert answer.cookies["csrftoken"]
 
@@ -55,13 +55,13 @@ def test_other_methods_and_addresses(log_in: LogIn) -> None:
 
 @pytest.mark.parametrize("path", ["/api/login/", "/api/oaio_stampz/", "/nowhere", "/api/v2/mounts", "/token"])
 def test_every_answer_names_the_server_and_keeps_the_connection(oaio_server: ServerKit, path: str) -> None:
-    answer = httpx.get(oaio_server.url + path)
+    answer = httpx.get(oaio_server.url + path, timeout=PATIENCE)
     assert answer.headers["X-OAIO-server"] == "oaiofs"
     assert answer.headers.get("Connection", "") != "close"
 
 
 def test_foreign_host_names_are_refused(oaio_server: ServerKit) -> None:
-    answer = httpx.get(f"{oaio_server.url}/api/login/", headers={"Host": "evil.example"})
+    answer = httpx.get(f"{oaio_server.url}/api/login/", headers={"Host": "evil.example"}, timeout=PATIENCE)
     assert error_of(answer) == (400, "BadHost")
 
 

@@ -20,7 +20,7 @@ import pytest
 from oaiofs import errors
 from oaiofs.server import process, service
 from oaiofs.server.passwords import COST_VARIABLE
-from tests.serverkit import serving
+from tests.serverkit import PATIENCE, serving
 
 from .clients import Oaio, Storage, stamp
 
@@ -40,11 +40,11 @@ def _ends(pid: int, seconds: float = 15.0) -> bool:
 
 
 async def test_running_serves_for_as_long_as_the_block(tmp_path: Path) -> None:
-    async with process.running(tmp_path) as url, httpx.AsyncClient(base_url=url) as http:
+    async with process.running(tmp_path) as url, httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         assert url.startswith("http://127.0.0.1:")
         assert (await http.get("/api/login/")).status_code == 200
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/api/login/")
+        httpx.get(f"{url}/api/login/", timeout=PATIENCE)
 
 
 async def test_running_tells_why_it_could_not_start(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_restart_keeps_everything(tmp_path: Path) -> None:
         with Oaio(kit, name, password) as session:
             assert session.listing()[made["oaio_id"]]["client_values"] == {"n": 2}
             assert session.get("csh_args/Digi").json() == account
-        again = httpx.get(f"{kit.url}/api/oaio_stampz/", cookies={"sessionid": cookie})
+        again = httpx.get(f"{kit.url}/api/oaio_stampz/", cookies={"sessionid": cookie}, timeout=PATIENCE)
         assert again.status_code == 200, "a session outlives the server"
         storage = Storage(kit, account["email"], account["password"])
         with storage.http:
@@ -250,7 +250,9 @@ def test_behind_a_trusted_proxy_the_outer_address_counts(tmp_path: Path) -> None
         assert server.stdout is not None
         url = f"http://127.0.0.1:{int(server.stdout.readline())}"
         outer = {"X-Forwarded-Host": "oaio.example", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
-        with httpx.Client(base_url=f"{url}/api/", headers={**outer, "Referer": "https://oaio.example/"}) as http:
+        with httpx.Client(
+            base_url=f"{url}/api/", headers={**outer, "Referer": "https://oaio.example/"}, timeout=PATIENCE
+        ) as http:
             token = http.get("login/").cookies["csrftoken"]
             login = {"username": "a", "password": "pw"}
             assert http.post("login/", json=login, headers={"X-CSRFToken": token}).status_code == 200

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from oaiofs.server import service
-from tests.serverkit import ServerKit, serving
+from tests.serverkit import PATIENCE, ServerKit, serving
 
 from .clients import Oaio, Storage, context, error_of
 from .storing import (
@@ -41,7 +41,7 @@ def test_a_user_gets_the_same_login_each_time_and_everybody_another(people: Peop
 def test_a_login_is_not_guessed(oaio_server: ServerKit, people: People, email: str) -> None:
     account = people().session.get("csh_args/Digi").json()
     for password in (account["password"], "", "ä"):
-        answer = httpx.get(f"{oaio_server.url}/api/v2/mounts", auth=(email, password))
+        answer = httpx.get(f"{oaio_server.url}/api/v2/mounts", auth=(email, password), timeout=PATIENCE)
         assert error_of(answer) == (401, "Unauthorized")
 
 
@@ -84,7 +84,7 @@ def test_logins_of_other_accounts_are_apart(oaio_server: ServerKit, people: Peop
     service.add_storage(oaio_server.data, "Second", "second@test", "pw", "/elsewhere/deep")
     digi, second = user.session.get("csh_args/Digi").json(), user.session.get("csh_args/Second").json()
     assert digi["email"] != second["email"]
-    mixed = httpx.get(f"{oaio_server.url}/api/v2/mounts", auth=(digi["email"], second["password"]))
+    mixed = httpx.get(f"{oaio_server.url}/api/v2/mounts", auth=(digi["email"], second["password"]), timeout=PATIENCE)
     assert error_of(mixed) == (401, "Unauthorized")
     with storage_of(oaio_server, user.session, "Second") as storage:
         assert storage.names("/") == []
