@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 _WRITE_BACK_TIMEOUT = 10.0
 _WRITERS_PATIENCE, _WRITERS_INTERVAL = 3.0, 0.1
 _FIRST_LOOK_TIMEOUT = 15.0
-_FIRST_CONTACT_TIMEOUT = 2.0
+_FIRST_CONTACT_TIMEOUT = 5.0  # of a server that is silent: what is refused is known at once
 _ROOM_EVERY = 3.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

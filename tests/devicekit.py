@@ -434,6 +434,20 @@ class Device:
         text = json.dumps({**await self.values(name), key: value}, ensure_ascii=False)
         await self.write(self._sidecar(name), text.encode())
 
+    async def change_value(self, name: str, key: str, new: Callable[[Any], Any]) -> None:
+        """Make *new* of one value as an editor does that keeps the sidecar open from reading to writing.
+
+        *new* is given None for a key that is not there.
+        """
+        handle = await self.open_file(self._sidecar(name), os.O_RDWR)
+        try:
+            text = await self.vfs.files.read(handle, 0, 1 << 20)
+            values = json.loads(text)
+            data = json.dumps({**values, key: new(values.get(key))}, ensure_ascii=False).encode()
+            await self.vfs.files.write(handle, 0, data.ljust(len(text)))
+        finally:
+            self.close_file(handle)
+
     def _sidecar(self, name: str) -> str:
         return f"{name}/{self.store.by_name[name].sidecar}"
 

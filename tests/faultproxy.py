@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -383,21 +384,26 @@ class ThreadedProxy(FaultProxy):
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope = trio.CancelScope()
 
-    def begin(self) -> None:
+    def begin(self, held: socket.socket | None = None) -> None:
+        """Serve; at the socket *held*, if there is one."""
         ready = threading.Event()
 
         async def run() -> None:
             self._token = trio.lowlevel.current_trio_token()
             self._scope = trio.CancelScope()
             with self._scope:
-                listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
+                if held is None:
+                    listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
+                else:
+                    held.listen()
+                    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(held))]
                 self.port = listeners[0].socket.getsockname()[1]
                 ready.set()
                 await trio.serve_listeners(self.serve, listeners)
 
         self._thread = threading.Thread(target=trio.run, args=(run,), name="fault proxy")
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     def release(self, fault: Fault) -> None:
         """Let the rest of what is held come."""
@@ -412,12 +418,15 @@ class ThreadedProxy(FaultProxy):
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[None]:
-        """Nobody listens at the port."""
+        """Nobody listens at the port, and nobody else can take it."""
         self.end()
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", self.port))
         try:
             yield
         finally:
-            self.begin()
+            self.begin(held)
 
 
 @contextlib.contextmanager

@@ -138,7 +138,11 @@ class HttpWorld:
     def stored_below(self, folder: str) -> dict[str, bytes]:
         """Path -> content of all that the storage has there."""
         top = self._storage / folder
-        return {os.path.relpath(path, top): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+        while True:
+            try:
+                return {os.path.relpath(path, top): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+            except FileNotFoundError:
+                pass  # some device has just removed what was begun and not announced
 
     def strays(self) -> set[str]:
         """Version folders of the user's objects with files in them that were never announced."""

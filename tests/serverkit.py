@@ -53,7 +53,7 @@ def serving(data: Path, port: int = 0, arguments: Sequence[str] = ()) -> Iterato
         child.wait_ready()
         yield ServerKit(child.url, data, child.process.pid)
     finally:
-        child.stop()
+        child.stop(PATIENCE)
     assert child.process.returncode == 0, "the server did not end in good order"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import stat
@@ -201,11 +202,13 @@ def test_a_keyring_that_forgets_is_not_trusted(home: Path, monkeypatch: pytest.M
 
 
 def test_a_keyring_that_hangs_is_given_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_keyring(home, monkeypatch, "import threading\nwaiting = threading.Event()\n"
-                "def set_password(*words): waiting.wait()\n")  # fmt: skip
+    use_keyring(home, monkeypatch, "import threading\nbegun, waiting = threading.Event(), threading.Event()\n"
+                "def set_password(*words):\n    begun.set()\n    waiting.wait()\n")  # fmt: skip
+    keyring = importlib.import_module("keyring")
     monkeypatch.setattr(credentials, "_KEYRING_TIMEOUT", 0.1)
     assert credentials.remember(ALICE, Secret("s3cret")) == str(credentials.accounts_file())
-    sys.modules["keyring"].waiting.set()
+    assert keyring.begun.wait(60)
+    keyring.waiting.set()
 
 
 def test_the_newest_login_comes_first_and_replaces_its_older_self() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -75,7 +76,7 @@ async def edit(device: HttpDevice, made: Made, dice: random.Random, number: int)
     fresh = f"{device.name}{number}"
     match kind:
         case "value":
-            await device.edit_value(name, f"{device.name}{number % 5}", number)
+            await device.change_value(name, f"{device.name}{number % 5}", lambda _: number)
             made.values[name][f"{device.name}{number % 5}"] = number
         case "delete":
             device.unlink(f"{name}/{path}")
@@ -90,9 +91,9 @@ async def edit(device: HttpDevice, made: Made, dice: random.Random, number: int)
     made.edits[kind] += 1
 
 
-async def work(device: HttpDevice, made: Made, dice: random.Random, until: float) -> None:
+async def work(device: HttpDevice, made: Made, dice: random.Random, enough: Callable[[], bool]) -> None:
     number = 0
-    while trio.current_time() < until:
+    while not enough():
         number += 1
         try:
             await edit(device, made, dice, number)
@@ -114,9 +115,9 @@ async def look(device: HttpDevice, made: Made, dice: random.Random) -> None:
         made.edits["read refused"] += 1
 
 
-async def impatience(device: HttpDevice, until: float) -> None:
+async def impatience(device: HttpDevice, enough: Callable[[], bool]) -> None:
     """A user who types ``oaiofs sync`` again and again."""
-    while trio.current_time() < until:
+    while not enough():
         try:
             await device.sync.finish(0.5)
         except errors.OaiofsError:
@@ -189,10 +190,15 @@ async def test_no_edit_is_lost_or_doubled_while_everything_fails(
         one, two = await begin(oaio_server, proxy.url, tmp_path, nursery)
         break_everything(proxy)
         until = trio.current_time() + SECONDS
+
+        def enough() -> bool:
+            """A busy machine gets less done in the same time."""
+            return trio.current_time() > until and proxy.injected.total() > 20 and made.edits.total() > 10
+
         async with trio.open_nursery() as users:
             for device in (one, two):
-                users.start_soon(work, device, made, random.Random(dice.random()), until)
-                users.start_soon(impatience, device, until)
+                users.start_soon(work, device, made, random.Random(dice.random()), enough)
+                users.start_soon(impatience, device, enough)
         proxy.faults.clear()
         for device in (one, two, one, two):
             await device.synced(60)
@@ -209,5 +215,3 @@ async def test_no_edit_is_lost_or_doubled_while_everything_fails(
         nursery.cancel_scope.cancel()
     print(f"seed {seed}: {proxy.injected.total()} faults in {len(proxy.seen)} requests: {dict(proxy.injected)}")
     print(f"seed {seed}: edits {dict(made.edits)}: 0 lost, 0 doubled")
-    assert proxy.injected.total() > 20
-    assert made.edits.total() > 10

@@ -26,6 +26,8 @@ _REPAINT = 1.0
 _STATUS_TIMEOUT = 10.0
 #: How many times as long as telling it all takes is waited before it is asked for again.
 _SHARE = 20
+#: The longest such pause: a machine that was busy once is not the reason to say nothing for minutes.
+_LONGEST_PAUSE = 15.0
 #: Cells of a status that is not painted over.
 _WIDTH = 100
 
@@ -109,7 +111,7 @@ def _repaint(look: Callable[..., dict[str, Any]], paint: Paint, *, whole: bool) 
     while True:
         begun = time.monotonic()
         answer = look()
-        until = time.monotonic() + _SHARE * (time.monotonic() - begun)
+        until = time.monotonic() + _pause_after(time.monotonic() - begun)
         while True:
             paint(_text(answer, whole=whole, width=live.width_of(sys.stdout)))
             time.sleep(_REPAINT)
@@ -123,8 +125,12 @@ def _say_changes(look: Callable[..., dict[str, Any]], say: Callable[[dict[str, A
     while True:
         begun = time.monotonic()
         answer = look()
-        cost = time.monotonic() - begun
+        pause = max(_REPAINT, _pause_after(time.monotonic() - begun))
         if answer != before:
             say(answer)
         before = answer
-        time.sleep(max(_REPAINT, _SHARE * cost))
+        time.sleep(pause)
+
+
+def _pause_after(cost: float) -> float:
+    return min(_SHARE * cost, _LONGEST_PAUSE)

@@ -18,7 +18,9 @@ import trio
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 2.0  # seconds that the end, or who waits for it, waits for the last one
+#: Seconds that the end, or who waits for it, waits for the last one: the kernel needs none of them, unless a request
+#: holds the directory; a machine that does much else may take some.
+_TIMEOUT = 8.0
 
 
 class Kernel(Protocol):

@@ -44,12 +44,12 @@ class Child:
         with open(self.report, "rb", closefd=False) as report:
             self.check_report(report.read())
 
-    def stop(self) -> None:
-        """Block until the child has ended and is reaped; kill it where it takes longer than PATIENCE."""
+    def stop(self, patience: float = PATIENCE) -> None:
+        """Block until the child has ended and is reaped; kill it where it takes more than *patience* seconds."""
         os.close(self.report)
         self.process.terminate()
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

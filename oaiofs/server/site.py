@@ -220,11 +220,11 @@ def _settings(place: DataDir) -> dict[str, Any]:
         "LOGGING": {
             "version": 1,
             "disable_existing_loggers": False,
-            # refusals and a full queue are everyday life; what is left is the server's own failures
+            # refusals, a full queue and slow last answers are everyday life; what is left is the server's own failures
             "loggers": {
                 "django.request": {"level": "ERROR"},
                 "django.security": {"level": "CRITICAL"},
-                "waitress.queue": {"level": "ERROR"},
+                "waitress": {"level": "ERROR"},
             },
         },
         "OAIO_DATA": place.root,

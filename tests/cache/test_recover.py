@@ -79,6 +79,7 @@ def test_an_intent_never_touches_what_is_newer(root: Root, head: Head) -> None:
     inode = os.stat(place(root, head, "a.txt")).st_ino
     objects.move_later(root.store, root.store.work_path(node), "", inode)
     place(root, head, "new").write_bytes(b"newer")
+    os.utime(place(root, head, "new"), ns=(7, 7))  # another time than the first one's, whatever the clock's tick
     place(root, head, "new").rename(place(root, head, "a.txt"))
     root.reopen()
     assert root.content(head, "a.txt") == b"newer"

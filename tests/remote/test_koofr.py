@@ -361,11 +361,16 @@ async def test_transfers_are_limited() -> None:
     async with scripted(Koofr(put=json_reply(file_record()))) as server:
         host = opened(server)
         running = most = 0
+        met = trio.Event()
 
         async def watched() -> AsyncIterator[bytes]:
             nonlocal running, most
             running += 1
             most = max(most, running)
+            if running > 1:
+                met.set()
+            with trio.move_on_after(60):
+                await met.wait()
             await trio.testing.wait_all_tasks_blocked()
             yield CONTENT
             running -= 1

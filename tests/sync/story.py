@@ -123,9 +123,18 @@ class Story:
 
     async def edit_line(self, device: Device, path: str, number: int) -> None:
         """Another line in the place of one, or as one more."""
-        if not self._is_file(device, path):
-            return
-        lines = (await device.read(path)).decode().split("\n")
+        ino, text = 0, ""
+        while True:  # an editor asks before it saves over what came meanwhile
+            if not self._is_file(device, path):
+                return
+            if ino == device.ino(path):
+                break
+            ino = device.ino(path)
+            try:
+                text = (await device.read(path)).decode()
+            except errors.Stale:
+                ino = 0
+        lines = text.split("\n")
         edits = lines_of("\n".join(lines))
         number = min(number * 2, len(lines))
         replaced = lines[number : number + 1]
@@ -162,9 +171,12 @@ class Story:
             device.unlink(path)
 
     async def set_value(self, device: Device, obj: str, key: str) -> None:
+        def new(value: Any) -> str:
+            before = ["" if value is None else value]
+            return self.ledger.write(device.name, f"value {key}", before, before)
+
         if device.exists(f"{obj}/values.json"):
-            before = [(await device.values(obj)).get(key, "")]
-            await device.set_value(obj, key, self.ledger.write(device.name, f"value {key}", before, before))
+            await device.change_value(obj, key, new)
 
     async def end_conflicts(self, device: Device, obj: str, keep: str) -> None:
         """Decide each conflict of an object as a user does who has seen both sides."""

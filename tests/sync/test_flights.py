@@ -131,7 +131,9 @@ async def test_nobody_waits_for_a_file_that_has_another_content_now(tower: Tower
     tower.host.allowed = MIB
     nursery.start_soon(fly)
     nursery.start_soon(tower.ready, 3 * MIB)
-    await wait_all_tasks_blocked(0.05)
+    while not tower.flight.stream.has(0, MIB):
+        await trio.sleep(0.001)
+    await wait_all_tasks_blocked()
     assert tower.read == []
     tower.flight.abandon()
     await wait_all_tasks_blocked()

@@ -22,8 +22,8 @@ AFTER = {
     "kept": BEFORE["kept"], "sub/kept too": BEFORE["sub/kept too"], "edited": b"n" * 200_000,
     "other name": BEFORE["named"], "new": b"w" * 200_000, "new too": b"small",
 }  # fmt: skip
-#: Only changes are looked at: no poll comes in between.
-STILL = Pace(poll=3600.0, quiet=0.05, longest=1.0)
+#: Only changes are looked at: no poll comes in between. Nothing is taken for being edited on and on.
+STILL = Pace(poll=3600.0, quiet=0.05, longest=60.0)
 
 
 class Interrupting(FaultProxy):
@@ -35,6 +35,7 @@ class Interrupting(FaultProxy):
         self.faults.append(self.cable)
         self.stored: Counter[str] = Counter()
         self.interrupted = trio.Event()
+        self.passing = 0  # requests that the server is at work on
         self.left = float("inf")
         self.kind: Kind = "lost"
         self.outage = True
@@ -59,7 +60,11 @@ class Interrupting(FaultProxy):
                 self.interrupted.set()
 
     async def _passed_on(self, request: Message, length: int | None = None) -> Message:
-        answer = await super()._passed_on(request, length)
+        self.passing += 1
+        try:
+            answer = await super()._passed_on(request, length)
+        finally:
+            self.passing -= 1
         if "/files/put?" in request.first and answer.status == 200:
             self.stored[request.first.partition("filename=")[2].partition("&")[0]] += 1
         return answer
@@ -125,7 +130,12 @@ async def killed(proxy: Interrupting, device: HttpDevice) -> None:
     """At the moment of the interruption; the next mount goes on."""
     with trio.fail_after(30):
         await hit(proxy, device)
-    await device.restart(clean=False)
+    await device.stop(clean=False)
+    with trio.fail_after(30):  # who mounts again takes longer than what is left at work there
+        while proxy.passing:
+            await trio.sleep(0.001)
+    device.open()
+    device.start()
 
 
 async def given_up(proxy: Interrupting, device: HttpDevice) -> None:

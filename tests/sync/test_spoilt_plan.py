@@ -168,7 +168,7 @@ def every_spoilt_row() -> list[Spoilt]:
 
 # -- telling stories in another process, which may never come to an end ------------------------------------------------
 
-LIMIT = 20.0  # seconds of a story that takes less than one
+LIMIT = 30.0  # seconds of a story that takes less than one
 NO_END = "it comes to no end"
 
 
@@ -208,7 +208,7 @@ def noticed(spoilt: Spoilt | None, stories: tuple[str, ...]) -> str:
     child.start()
     there.close()
     try:
-        return str(here.recv()) if here.poll(LIMIT) else NO_END
+        return str(here.recv()) if here.poll(LIMIT * len(stories)) else NO_END
     finally:
         child.kill()
         child.join()
