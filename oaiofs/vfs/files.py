@@ -197,6 +197,8 @@ class OpenFiles:
                 taken, error = write_all(descriptor, data, offset)
             else:
                 taken, error = await trio.to_thread.run_sync(write_all, descriptor, data, offset)
+                # What was learnt of the file meanwhile, or told by its flush, is of the time before these bytes.
+                self._changing(handle, self.store.find_node(handle.ino))
         except (OaiofsError, OSError) as refusal:  # the database, or of the descriptor
             return self._not_taken(handle, offset, 0, refusal)
         return taken if error is None else self._not_taken(handle, offset, taken, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from oaiofs import errors
 from oaiofs.transfer.local import Local
+from oaiofs.vfs import files
+from oaiofs.vfs.losses import write_all
 from tests.devicekit import World, simulated, simulated_foreign
 from tests.sync.stories import two_with_a_number
 
@@ -365,6 +368,34 @@ async def test_a_file_renamed_while_another_is_hashed_keeps_its_own_content(worl
     assert expected["old.txt"].startswith(b"an edit")
     assert world.stored("Notes") == expected
     assert await two.files("Notes") == expected
+
+
+@simulated
+async def test_what_is_written_while_the_file_is_hashed_is_not_taken_for_sent(world: World) -> None:
+    """A write that waits for the disk; a program that shares its handle closes; a newer version comes in."""
+    one, two = await two_with_a_number(world)
+    handle = await one.open_file("Notes/a.txt", os.O_RDWR)
+    key, large = one.record("Notes").key, b"N" * 300_000
+    disk = threading.Event()
+
+    def slow(descriptor: int, data: bytes, offset: int) -> object:
+        assert disk.wait(60)
+        return write_all(descriptor, data, offset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "write_all", slow)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.vfs.files.write, handle, 0, large)
+            await trio.lowlevel.checkpoint()
+            one.vfs.files.flush(handle)
+            await Local(one.store, 30.0).hash_changed(key)
+            disk.set()
+    await two.write("Notes/a.txt", b"theirs")
+    await world.go_on(20)
+    one.close_file(handle)
+    await world.go_on(20)
+    assert {b"theirs", large} <= set((await one.files("Notes")).values())
+    assert world.stored("Notes") == await one.files("Notes") == await two.files("Notes")
 
 
 @simulated
