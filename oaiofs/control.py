@@ -239,7 +239,8 @@ async def serve(
         task_status.started()
         await trio.serve_listeners(connected, [listener])
     finally:
-        _release(path)
+        with contextlib.suppress(errors.StateError):  # the folder is in wrong hands: nothing there is ours any more
+            _clean(path.with_suffix(".json"))
 
 
 def _claim(mount: RunningMount, path: Path) -> socket.socket:
@@ -259,11 +260,6 @@ def _claim(mount: RunningMount, path: Path) -> socket.socket:
             listening.close()
             raise
     return listening
-
-
-def _release(path: Path) -> None:
-    path.with_suffix(".json").unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
 
 
 def _trusted(peer: trio.socket.SocketType) -> bool:

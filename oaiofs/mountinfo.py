@@ -18,6 +18,7 @@ from . import errors
 _TABLE = "/proc/self/mountinfo"
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _UNMOUNT_TIMEOUT = 30.0
+_GLANCES, _BETWEEN = 10, 0.1  # so often it is found in use, so many seconds apart, before that is said
 
 
 class Mounted(NamedTuple):
@@ -120,17 +121,21 @@ def wait_ended(process: int, timeout: float) -> None:
 def remove(mountpoint: Path, *, lazy: bool = False) -> None:
     """Take a mount out of the tree; *lazy*: also while it is in use, whose programs keep what they have open.
 
-    Blocks. Raises Busy or OaiofsError with what the system's command says.
+    Blocks, for a moment also while some program such as df(1) only looks at it. Raises Busy or OaiofsError with what
+    the system's command says.
     """
     words = ["umount"] if os.getuid() == 0 else ["fusermount3", "-u"]
     command = [*words, *((["-l"] if os.getuid() == 0 else ["-z"]) if lazy else []), "--", str(mountpoint)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_UNMOUNT_TIMEOUT, check=False)  # noqa: S603
+        for tried in range(_GLANCES):
+            time.sleep(_BETWEEN if tried else 0)
+            done = subprocess.run(command, capture_output=True, timeout=_UNMOUNT_TIMEOUT, check=False)  # noqa: S603
+            if done.returncode == 0:
+                return
     except (OSError, subprocess.TimeoutExpired) as error:
         raise errors.OaiofsError(f"{mountpoint} can't be unmounted: `{command[0]}` did not run ({error}).") from error
-    if done.returncode != 0:
-        said = os.fsdecode(done.stderr).strip()
-        raise errors.Busy(
-            f"{mountpoint} is in use ({said}): close what programs have open there and try again; "
-            f"`fuser -vm {mountpoint}` shows who."
-        )
+    said = os.fsdecode(done.stderr).strip()
+    raise errors.Busy(
+        f"{mountpoint} is in use ({said}): close what programs have open there and try again; "
+        f"`fuser -vm {mountpoint}` shows who."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from oaiofs import control, errors
 
@@ -191,6 +193,43 @@ async def test_work_stops_when_whoever_asked_goes_away(tmp_path: Path) -> None:
         await stream.aclose()
         with trio.fail_after(60):
             await ended.wait()
+
+
+async def test_a_mount_that_ends_slowly_leaves_the_next_ones_socket_alone(tmp_path: Path) -> None:
+    mount = a_mount(tmp_path / "m")
+    begun, enough = trio.Event(), trio.Event()
+
+    async def slow(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        with trio.CancelScope(shield=True):
+            begun.set()
+            await enough.wait()
+        return {}
+
+    async def hello(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"it is": "the next one"}
+
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+        ended = trio.Event()
+
+        async def first(task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                await control.serve(mount, {"slow": slow}, task_status=task_status)
+            ended.set()
+
+        await nursery.start(first)
+        stream = await trio.open_unix_socket(str(control.socket_path(mount.mountpoint)))
+        await stream.send_all(b'{"verb": "slow", "arguments": {}}\n')
+        await begun.wait()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        await nursery.start(functools.partial(control.serve, mount, {"hello": hello}))
+        enough.set()
+        await ended.wait()
+        await stream.aclose()
+        (found,) = control.running()
+        assert await trio.to_thread.run_sync(control.call, found, "hello", 20.0) == {"it is": "the next one"}
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_verb_that_ends_the_mount_is_still_answered(tmp_path: Path) -> None:

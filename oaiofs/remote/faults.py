@@ -38,10 +38,11 @@ class Fault:
 class Faults:
     """How one twin behaves from now on; may be changed at any time, nothing of it by the twin but *scripted*' counts.
 
-    *latency* is seconds before each call takes effect (slept by trio, so a test's clock can jump over them). *listing*
-    is what listings hold: all, nothing, every second entry only, or each entry twice. *cut_after* ends file contents
-    after so many bytes, *flipped* delivers their first byte wrong. *hashes* is what the host tells: right ones, none,
-    or wrong ones, *sizes* likewise. *half_sent* ends the connection of the next so many puts in the middle of the body.
+    *latency* is seconds before each call takes effect, *late* those from then to its answer (slept by trio, so a test's
+    clock can jump over them). *listing* is what listings hold: all, nothing, every second entry only, or each entry
+    twice. *cut_after* ends file contents after so many bytes, *flipped* delivers their first byte wrong. *hashes* is
+    what the host tells: right ones, none, or wrong ones, *sizes* likewise. *half_sent* ends the connection of the next
+    so many puts in the middle of the body.
     *cut_holds* ends the connection of a request that is held for so many seconds. *copies* is what the host can copy,
     *half_copied* ends the next so many copies of folders in the middle. *session_over* makes the next call log in
     again. *clock_skew* is how far the server's clock is ahead. *calls* counts all calls by method, *raised* all that
@@ -50,6 +51,7 @@ class Faults:
 
     offline: bool = False
     latency: float = 0.0
+    late: float = 0.0
     scripted: list[Fault] = field(default_factory=list)
     listing: Literal["complete", "empty", "partial", "duplicated"] = "complete"
     cut_after: int | None = None
@@ -88,7 +90,7 @@ class Faults:
 
     async def after(self, call: str) -> None:
         """What happens between the effect of *call* and its answer."""
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.late)
         self._raise(call, after=True)
 
     def _raise(self, call: str, *, after: bool) -> None:

@@ -119,7 +119,7 @@ class Sync:
         if timeout is not None and not timeout >= 0:  # nan is neither
             raise UsageError(f"a timeout is a number of seconds, not below 0; {timeout} is none")
         self._hurry += 1
-        self.watch.confirmed = confirmed
+        self.watch.confirmations += confirmed
         self.trouble.reset()
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout):
@@ -135,7 +135,7 @@ class Sync:
             raise TimedOut(f"after {timeout:g} s, objects with changes still to be sent: {self.pending()}")
         finally:
             self._hurry -= 1
-            self.watch.confirmed = False
+            self.watch.confirmations -= confirmed
 
     async def first_contact(self) -> None:
         """Return once the server was reached, or it is known that it can't be."""
@@ -268,7 +268,8 @@ class Sync:
 
     def _quiet_left(self, record: ObjectRecord) -> float:
         if record.removed_at is not None:
-            return max(0.0, record.removed_at + self.pace.quiet - self.store.wall_clock())
+            left = record.removed_at + self.pace.quiet - self.store.wall_clock()
+            return left if 0 < left <= self.pace.quiet else 0.0  # not a year where the clock was set back
         activity = self.store.changes.objects.get(record.key)
         if activity is None:  # changed before this process began
             return 0.0

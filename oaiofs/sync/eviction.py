@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 _EVERY = 30.0  # seconds between two looks at the disk
 _PAUSE = 0.5  # seconds at least from the end of one look to the next
-_PATIENCE = 20.0  # so many times as long as a look took is waited after it
+_PATIENCE = 20.0  # so many times as long as a look took is waited after it,
+_LONGEST_PAUSE = 10.0  # but not longer: a machine that was busy for a while is no reason to leave the disk full
 _LOOKS = 50  # files that are looked at in one go
 _SLICE = 100  # files that one sync of the rows to the disk is for
 
@@ -148,7 +149,8 @@ class Eviction:
                 log.warning("local copies could not be evicted: %s", error)
             except Exception:
                 log.exception("unexpected error in eviction")
-            await trio.sleep(max(_PAUSE, _PATIENCE * (trio.current_time() - begun)))
+            took = trio.current_time() - begun
+            await trio.sleep(min(max(_PAUSE, _PATIENCE * took), _LONGEST_PAUSE))
 
     async def tend(self) -> Evicted:
         """Evict as much as the limits ask for."""

@@ -66,7 +66,7 @@ class Watch:
         self.left_out: dict[OaioId, tuple[Skipped, ...]] = {}  # attached files of the last listing that can't be here
         self.last_poll: float | None = None  # wall clock
         self.failures = 0  # of the last looks, in a row
-        self.confirmed = False  # the user's word that removals are meant
+        self.confirmations = 0  # of those who wait: their user's word that removals are meant
         self.seen = Sight()
         self.registering: Callable[[int], bool] = lambda key: False  # whether that is being done with an object now
         self._server = server
@@ -97,6 +97,10 @@ class Watch:
         """Whether the clocks were last compared long ago."""
         checked = self._time_checked
         return checked is None or self.store.steady_clock() - checked[1] > _CLOCK_EVERY
+
+    @property
+    def confirmed(self) -> bool:
+        return self.confirmations > 0
 
     def why_offline(self) -> str:
         """Why nothing can be fetched now, or ''."""

@@ -14,7 +14,7 @@ import functools
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -124,8 +124,7 @@ class Transfer:
             applied = apply.remote_version(
                 self.store, key, remote, files, local, self.device_id, ancestor=ancestor, merged_texts=texts
             )
-        for parent, name in applied.names:
-            self._announce(parent, name)
+        self._tell(applied.names)
 
     async def adopt(self, remote: RemoteObject) -> None:
         """Show an object never seen here, once all of it is known: never empty, never half."""
@@ -134,8 +133,16 @@ class Transfer:
             head = objects.adopt(self.store, remote)
             applied = apply.remote_version(self.store, head.key, remote, files, {}, self.device_id)
         objects.run_intents(self.store)
-        for parent, name in applied.names | {(ROOT_INO, head.name)}:
+        self._tell(applied.names | {(ROOT_INO, head.name)})
+
+    def _tell(self, names: Iterable[tuple[int, str]]) -> None:
+        """Those that are gone first: nobody is to find anything by its old name who has seen it by its new one."""
+        for parent, name in sorted(names, key=self._is_there):
             self._announce(parent, name)
+
+    def _is_there(self, place: tuple[int, str]) -> bool:
+        parent, name = place
+        return name in self.store.by_name if parent == ROOT_INO else self.store.child(parent, name) is not None
 
     async def forget_hosts(self) -> None:
         """A storage password is not accepted any more: the server may have a new one."""

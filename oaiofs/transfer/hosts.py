@@ -5,6 +5,7 @@ Must not know what is stored. Credentials live in memory only, in the hosts them
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import trio
@@ -38,16 +39,16 @@ class Hosts:
         self._here = here
         self.traffic = traffic or Traffic()
         self._open: dict[str, StorageHost] = {}
-        self._lock = trio.Lock()
+        self._opening: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     async def __call__(self, csh_id: str) -> StorageHost:
         """The host of *csh_id*. Raises Unsupported for one that nobody here knows, and what the server raises."""
-        async with self._lock:
-            host = self._open.get(csh_id)
-            if host is None:
-                host = MeteredHost(self._connect(await self._account(csh_id)), csh_id, self.traffic)
-                self._open[csh_id] = host
-            return host
+        if csh_id not in self._open:
+            async with self._opening[csh_id]:  # others need not wait for what the server says of this one
+                if csh_id not in self._open:
+                    account = await self._account(csh_id)
+                    self._open[csh_id] = MeteredHost(self._connect(account), csh_id, self.traffic)
+        return self._open[csh_id]
 
     async def _account(self, csh_id: str) -> StorageAccount:
         try:
@@ -60,8 +61,7 @@ class Hosts:
 
     async def forget(self) -> None:
         """See ``contract.OpenHost``."""
-        async with self._lock:
-            await self.aclose()
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""

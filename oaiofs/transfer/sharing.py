@@ -7,6 +7,7 @@ asks, nor how it is shown.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import trio
@@ -45,6 +46,7 @@ class Sharing:
         self._offline = offline
         self._seen: dict[int, tuple[float, Mapping[str, Right]]] = {}
         self._wanted: set[int] = set()
+        self._changes: Counter[int] = Counter()  # made by this device, by object
         self._bell = trio.Event()
 
     async def run(self) -> None:
@@ -72,7 +74,11 @@ class Sharing:
         record = self.store.record(key)
         oaio_id = self._registered(record)
         self._check_online()
-        told = await self._server.subscribers(oaio_id)
+        while True:
+            changes = self._changes[key]
+            told = await self._server.subscribers(oaio_id)
+            if changes == self._changes[key]:
+                break  # else it may be the answer of before
         rights = {user: right for user, right in told.items() if right.may_read}
         self._seen[key] = trio.current_time(), rights
         return rights
@@ -139,6 +145,7 @@ class Sharing:
         self._note(key, user, Right.NONE)
 
     def _note(self, key: int, user: str, right: Right) -> None:
+        self._changes[key] += 1
         asked = self._seen.get(key)
         if asked is not None:
             rights = {name: known for name, known in asked[1].items() if name != user}

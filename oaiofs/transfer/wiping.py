@@ -53,9 +53,11 @@ class Wiping:
 
     async def _wipe(self, wipe: wipes.Wipe) -> OaiofsError | None:
         try:
+            host = await self._open_host(wipe.csh_id)
             if await trio.to_thread.run_sync(_in_trash, self._store.files.root, wipe.oaio_id):
                 return None
-            host = await self._open_host(wipe.csh_id)
+            if wipe not in wipes.due(self._store):
+                return None  # what needs its bytes has just come back from the trash
             await host.remove(wipe.oaio_id)
         except OaiofsError as error:
             log.warning("the stored files of %s are still to be removed: %s", wipe.oaio_id, error)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Changed files whose texts are compared in one answer.
 _MOST_TEXTS = 100
+_TRIES = 3
 
 
 async def diff(place: Place, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,12 +114,20 @@ class _Now:
         return self._place.store.record(self._key).values
 
     async def read(self, path: str) -> bytes:
-        node, store = self._nodes[path], self._place.store
-        if node.local:
-            return await trio.to_thread.run_sync(_read, store.absolute(node))
-        if self._place.fetch is None:
-            raise NotFound(f"{path} is not on this machine")
-        return await self._place.fetch(tree.origin(store, node), MAX_BYTES + 1)
+        store, fetch = self._place.store, self._place.fetch
+        for _ in range(_TRIES):
+            node = store.find_node(self._nodes[path].ino)
+            if node is None:
+                break
+            if not node.local:
+                if fetch is None:
+                    raise NotFound(f"{path} is not on this machine")
+                return await fetch(tree.origin(store, node), MAX_BYTES + 1)
+            try:
+                return await trio.to_thread.run_sync(_read, store.absolute(node))
+            except FileNotFoundError:
+                continue  # evicted, renamed or removed in between: its node knows by now
+        raise NotFound(f"{path} has just been changed or removed: try again")
 
 
 _Side = _Old | _Now

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
+import trio
 
 from oaiofs import errors
 from oaiofs.verbs import Place, trash
@@ -177,6 +180,27 @@ async def test_a_mass_deletion_here_waits_for_the_users_word(world: World) -> No
     await world.during(confirmed)
     assert len(world.cloud.objects) == 4
     assert one.sync.removal_brake == ""
+
+
+@simulated
+async def test_the_users_word_is_not_taken_back_by_another_who_waits(world: World) -> None:
+    many = [f"Object {number:02}" for number in range(9)]
+    one, _ = await two_with_notes(world, *many)
+    for name in many[:6]:
+        await one.remove_object(name)
+    one.server.faults.latency = 1.0
+
+    async def impatient() -> None:
+        with pytest.raises(errors.TimedOut):
+            await one.sync.finish(0.1)
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(functools.partial(one.sync.finish, 60, confirmed=True))
+            nursery.start_soon(impatient)
+
+    await world.during(both)
+    assert len(world.cloud.objects) == 4
 
 
 @simulated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 import trio
@@ -148,6 +149,25 @@ async def test_differences_of_texts_values_and_names(world: World) -> None:
     unsent = await ask(world, one, "diff", "Notes")
     assert [(entry["path"], entry["what"]) for entry in unsent["files"]] == [("a.txt", "changed"), ("b", "added")]
     assert unsent["values"] == {}
+
+
+@simulated
+async def test_a_file_that_is_renamed_while_it_is_compared_is_still_found(world: World) -> None:
+    one, _two = await two_versions(world)
+    old = stamps(world)[0]
+    answers: list[dict[str, Any]] = []
+
+    async def compare() -> None:
+        answers.append(await one.ask("diff", word=["Notes", "Notes"], versions=[old]))
+
+    one.hosts.faults.latency = 5.0
+    world.nursery.start_soon(compare)
+    while not one.hosts.faults.calls["get"]:
+        await world.go_on(0.1)
+    await one.rename("Notes/a.txt", "Notes/z.txt")
+    await world.go_on(10)
+    [changed] = [entry for entry in answers[0]["files"] if entry["path"] == "a.txt"]
+    assert (changed["old"], changed["new"]) == ("first\n", "second\n")
 
 
 @simulated

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from oaiofs.vfs.history import top_ino
 from tests.devicekit import Device, World, simulated
 from tests.sync.oldversions import ask, stamps, two_versions
@@ -36,6 +38,25 @@ async def test_pruning_keeps_the_newest_the_young_and_what_is_needed(world: Worl
     assert world.stored("Notes") == {"a.txt": b"1"}
     told = await ask(world, one, "versions", "Notes")
     assert [entry["stamp"] for entry in told["versions"]] == sorted(stamps(world), reverse=True)
+
+
+@simulated
+async def test_what_is_restored_while_others_go_stays(world: World) -> None:
+    one = await many_versions(world, 4)
+    all_of = stamps(world)
+    one.hosts.faults.latency = 1.0
+    removed: list[dict[str, Any]] = []
+
+    async def prune() -> None:
+        removed.append(await one.ask("prune", word=["Notes", "Notes"], keep=1, days=0, yes=True))
+
+    world.nursery.start_soon(prune)
+    while not one.hosts.faults.calls["remove"]:
+        await world.go_on(0.1)
+    await one.ask("restore", word=["Notes", "Notes"], version=all_of[1])
+    await world.go_on(30)
+    assert [entry["stamp"] for entry in removed[0]["removed"]] == [all_of[0], all_of[2]]
+    assert world.stored("Notes") == {"a.txt": b"1"}
 
 
 @simulated

@@ -24,6 +24,15 @@ async def test_a_removed_object_goes_to_the_trash_and_leaves_the_others(world: W
 
 
 @simulated
+async def test_a_clock_set_back_keeps_no_removal_waiting(world: World) -> None:
+    one, two = await two_with_notes(world, "More")
+    await one.remove_object("Notes")
+    one.skew = -365 * 86_400.0
+    await world.go_on(20)
+    assert two.names() == ["More"]
+
+
+@simulated
 async def test_an_object_edited_between_the_look_at_it_and_its_deletion_comes_back(world: World) -> None:
     one, two = await two_with_notes(world, "More")
     one.server.faults.latency = 1.0  # it looks 3 s from now, and deletes 4 s from now

@@ -31,6 +31,20 @@ async def test_what_is_seen_is_asked_for_behind_ones_back(world: World) -> None:
 
 
 @simulated
+async def test_an_answer_of_before_the_own_change_is_not_believed(world: World) -> None:
+    one, _two = await two_with_notes(world)
+    sharing, key = one.transfer.sharing, one.record("Notes").key
+    share(world, "Notes", "bob", Right.READ)
+    one.server.faults.late = 5.0
+    world.nursery.start_soon(sharing.users, key)
+    await world.go_on(1)
+    one.server.faults.late = 0.0
+    await sharing.share(key, "bob", Right.UPDATE)
+    await world.go_on(5)
+    assert sharing.seen(key, "bob") is Right.UPDATE
+
+
+@simulated
 async def test_offline_only_what_is_known_here_is_told(world: World) -> None:
     one, _two = await two_with_notes(world)
     share(world, "Notes", "bob", Right.UPDATE)

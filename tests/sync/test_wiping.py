@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from oaiofs.cache import wipes
 from oaiofs.core.model import Right
 from oaiofs.errors import AccessDenied, Refused
+from oaiofs.transfer import wiping
 from tests.devicekit import World, share, simulated
 from tests.sync.stories import two_with_notes
 from tests.sync.trashing import restore
@@ -75,6 +77,33 @@ async def test_what_another_object_has_its_bytes_from_waits_for_it(world: World)
     assert wipes.due(fresh.store) == []
     await world.go_on(100)
     assert world.stored_below(folder) == {}, "the other object's version is stored now"
+    assert await fresh.read("Other/a.txt") == b"first"
+
+
+@simulated
+async def test_what_comes_back_from_the_trash_just_then_keeps_its_bytes(world: World) -> None:
+    _one, two = await two_with_notes(world, "Other")
+    folder = world.announced("Notes").oaio_id
+    await two.stop()
+    fresh = await world.syncing("three")
+    await world.go_on(20)
+    await fresh.rename("Notes/a.txt", "Other/a.txt")
+    await fresh.ask("rm", word=["Other", None])
+    await world.go_on(20)
+    record = fresh.record("Notes")
+    in_trash = wiping._in_trash
+
+    def looked(root: str, oaio_id: str) -> bool:
+        trio.from_thread.run(restore, fresh, "Other")
+        return in_trash(root, oaio_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiping, "_in_trash", looked)
+        await fresh.ask("rm", **WIPE)
+        wipes.deleted(fresh.store, record)
+        await fresh.transfer.wiping.once()
+    assert world.stored_below(folder)
+    await world.go_on(100)
     assert await fresh.read("Other/a.txt") == b"first"
 
 
