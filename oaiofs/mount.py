@@ -168,7 +168,7 @@ class _Mount:
         self.place = Place(
             store, device_id, self.announce, hydrate=self.downloads.hydrate, fetch=self.downloads.fetch,
             history=transfer.history, sharing=transfer.sharing, state_of=self.status.state_of, busy=busy,
-            read_only=settings.read_only, mounted=True,
+            time=self.sync.watch.time, read_only=settings.read_only, mounted=True,
         )  # fmt: skip
         self._attached = False  # to the kernel's FUSE
         self._mounted = False  # in the tree

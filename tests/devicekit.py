@@ -479,7 +479,7 @@ class Device:
         place = Place(
             self.store, self.name, self._announce, hydrate=downloads.hydrate, fetch=downloads.fetch,
             history=self.transfer.history, sharing=self.transfer.sharing, state_of=self.status.state_of,
-            busy=self.sync.busy.__contains__,
+            busy=self.sync.busy.__contains__, time=self.sync.watch.time,
         )  # fmt: skip
         return dict(await VERBS[verb](place, arguments))
 

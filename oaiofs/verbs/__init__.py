@@ -30,6 +30,10 @@ def _nobody_syncs(_key: int) -> bool:
     return False
 
 
+def _nobody_confirms() -> None:
+    """Nor what this machine's clock says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """One open client root. *announce* tells the kernel, if there is one, which names mean something else now.
@@ -37,7 +41,7 @@ class Place:
     *hydrate* brings the bytes of an inode here, *fetch* gives those of a stored file (``csh_id/oaio_id/stamp/path``) up
     to a number of bytes, *history* knows old versions, *sharing* who else uses an object: all None where no server is
     to be asked, all raise RemoteError. *busy*: an object is being synced. *state_of*: an object's state in a word,
-    where that is known.
+    where that is known. *time*: that of the wall clock as far as a server confirmed it, None where none did.
     """
 
     store: Store
@@ -49,6 +53,7 @@ class Place:
     sharing: Sharing | None = None
     state_of: Callable[[int], str] | None = None
     busy: Callable[[int], bool] = _nobody_syncs
+    time: Callable[[], float | None] = _nobody_confirms
     read_only: bool = False
     mounted: bool = False
     trash_lock: trio.Lock = field(default_factory=trio.Lock)

@@ -138,9 +138,11 @@ async def prune(place: Place, arguments: Mapping[str, Any]) -> dict[str, Any]:
     announced = await source.announced(head.key)
     known = await source.versions(head.key, anew=True)
     needed = await _needed(store, head)
+    confirmed = place.time()
+    now = store.wall_clock() if confirmed is None else confirmed
     stamps_ = history.prunable(
         known, keep=int(max(1, keep)), older_than=timedelta(days=min(days, _LONGEST_DAYS)),
-        now=datetime.fromtimestamp(store.wall_clock(), UTC), announced=announced.stamp, needed=needed,
+        now=datetime.fromtimestamp(now, UTC), announced=announced.stamp, needed=needed,
     )  # fmt: skip
     stored = {one.told.stamp: one for one in await source.all_of(head.key)}
     old = [stored[stamp] for stamp in stamps_ if stamp in stored and stored[stamp].files]

@@ -24,6 +24,10 @@ async def test_pruning_keeps_the_newest_the_young_and_what_is_needed(world: Worl
     all_of = stamps(world)
     assert len(all_of) == 6
     assert (await ask(world, one, "prune", "Notes", keep=2, days=30))["would_remove"] == [], "they are young"
+    one.skew = 365 * 86_400.0
+    ahead = await ask(world, one, "prune", "Notes", keep=2, days=30)
+    assert ahead["would_remove"] == [], "whatever this machine's clock says"
+    one.skew = 0.0
     plan = await ask(world, one, "prune", "Notes", keep=2, days=0)
     assert [entry["stamp"] for entry in plan["would_remove"]] == all_of[:4]
     assert plan["bytes"] == 4
