@@ -136,6 +136,20 @@ class Application:
         beside = {p[len(prefix) :] for p in [*taken, *self.nodes] if p.startswith(prefix)}
         return prefix + names.conflict_name(name, self.device_id, self.remote.stamp, beside)
 
+    def copy_path(self, path: str) -> str:
+        """The conflict copy's path for a file that was *path*, whatever has become of the folders above it.
+
+        One that is a file by now is what lost its name, as in ``plan``: files of one such folder stay together.
+        """
+        copy = path
+        while lost := next((one for one in names.folders_of(copy) if self._is_no_folder(one)), ""):
+            beside = {one for one in self.nodes if self._is_no_folder(one)}
+            copy = names.conflict_name(lost, self.device_id, self.remote.stamp, beside) + copy[len(lost) :]
+        return copy if copy != path and copy not in self.nodes else self.rename(copy, ())
+
+    def _is_no_folder(self, path: str) -> bool:
+        return path in self.nodes and self.nodes[path].kind is not Kind.DIRECTORY
+
     def run(self, action: plan.FileAction, files: FileSet) -> None:
         verb = plan.FileVerb
         if action.verb is verb.MOVE:
@@ -363,7 +377,7 @@ def take_back(store: Store, node: Node, device_id: str) -> tuple[int, str] | Non
     stamp = record.base_stamp or Stamp("")
     with store.state.transaction():
         work = Application(store, record, nobody(record, stamp), device_id)
-        path = work.rename(node.name, ())
+        path = work.copy_path(node.name)
         parent, name = work.folder_for(path)
         objects.move_later(store, place, f"{store.folder_path(parent)}/{name}", inode)
         store.update_node(node.ino, parent=parent, name=name)

@@ -23,6 +23,7 @@ The crash table: state found -> cause -> who repairs it, and how. On this machin
 | sidecar that was written | dirty node | killed between write and close, or rename and judging | judged, as at close |
 | sidecar without text | dirty node | killed between truncate and write | written anew from the values |
 | detached/INO | displaced node | killed while a program had it open | written to: a conflict copy; else removed |
+| detached/INO that can't be brought back | displaced node | a disk or state file that refuses it | left, tried anew |
 | detached/INO | no node | killed after its node was removed, or the rows were lost | kept in the trash |
 | staging/* | - | killed in a download, upload or making a sidecar, before the commit | removed |
 | staging/* | placeholder, or as agreed | killed in an eviction, after its commit or before it | removed |
@@ -76,7 +77,7 @@ import logging
 import os
 
 from ..core import merge, sidecar
-from ..errors import InvalidSidecar
+from ..errors import InvalidSidecar, OaiofsError
 from . import apply, found, objects, rebuild, records
 from .records import Kind, Node
 from .store import Head, Store
@@ -114,7 +115,11 @@ def compare(store: Store, head: Head) -> None:
 def _take_back_displaced(store: Store) -> None:
     device_id = store.state.meta("device_id") or "unknown"
     for node in records.displaced(store.db):
-        apply.take_back(store, node, device_id)
+        try:
+            apply.take_back(store, node, device_id)
+        except (OaiofsError, OSError) as error:  # the others are not to wait for it, nor the mount
+            name, place = f"{store.record(node.object).name}/{node.name}", store.absolute(node)
+            log.error("%s, which was open, could not be brought back, and stays in %s: %s", name, place, error)
 
 
 def _clear_folders(store: Store) -> None:

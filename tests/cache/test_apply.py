@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from oaiofs.cache import agree, apply, objects, records, texts, trash, tree
+from oaiofs.cache import agree, apply, conflicts, objects, records, texts, trash, tree
 from oaiofs.cache.check import Problem, Remedy
 from oaiofs.cache.records import DISPLACED, Node
 from oaiofs.cache.repair import repair
@@ -427,6 +427,76 @@ def test_an_edit_that_was_displaced_while_it_was_hashed_still_comes_back(root: R
     appeared = apply.take_back(root.store, root.store.node(node.ino), "one")
     assert appeared is not None
     assert root.content(head, appeared[1]) == b"mine"
+
+
+def displaced_in_folder(root: Root, head: Head, folder: str, *names: str) -> list[Node]:
+    """Files of one folder that programs have open and write to, while a version makes a file of the folder."""
+    made = tree.make_folder(root.store, head.ino, folder, 0o755)
+    nodes = [root.file(made.ino, name, b"old") for name in names]
+    root.agree(head)
+    root.store.writers.update(node.ino for node in nodes)
+    files = {folder: fact(b"a file")}
+    root.pull(head, remote_object({"_name": "Notes"}, files, LATER), files)
+    nodes = [root.store.node(node.ino) for node in nodes]
+    for node in nodes:
+        root.write(node, f"my {node.name}".encode())
+        del root.store.writers[node.ino]
+    return [root.store.node(node.ino) for node in nodes]
+
+
+def test_an_edit_in_a_folder_that_became_a_file_comes_back_in_a_copy_of_the_folder(root: Root) -> None:
+    """As where it was not open: the folder is what lost its name, and its files stay together."""
+    head = root.object()
+    for node in displaced_in_folder(root, head, "d", "x.txt", "y.txt"):
+        assert apply.take_back(root.store, node, "one")
+    copy = f"d (conflict one {LATER})"
+    assert set(paths(root, head)) == {"d", f"{copy}/x.txt", f"{copy}/y.txt"}
+    assert root.content(head, f"{copy}/x.txt") == b"my d/x.txt"
+    assert root.content(head, f"{copy}/y.txt") == b"my d/y.txt"
+    assert os.listdir(root.path / "detached") == []
+    [conflict] = conflicts.found(root.store)
+    assert isinstance(conflict, conflicts.FileConflict)
+    assert (conflict.path, conflict.copy_path) == ("d", copy)
+    assert root.store.record(head.key).dirty
+
+
+def test_an_edit_in_a_folder_that_became_a_file_twice_over(root: Root) -> None:
+    """What has the copies' names by now keeps them."""
+    head = root.object()
+    nodes = displaced_in_folder(root, head, "d", "x.txt")
+    copy = f"d (conflict one {LATER})"
+    root.file(head.ino, copy, b"somebody's")
+    assert apply.take_back(root.store, nodes[0], "one")
+    assert root.content(head, copy) == b"somebody's"
+    assert root.content(head, f"{copy} ~2/x.txt") == b"my d/x.txt"
+
+
+def test_an_edit_beside_another_of_its_name_in_the_copy_of_its_folder(root: Root) -> None:
+    head = root.object()
+    nodes = displaced_in_folder(root, head, "d", "x.txt")
+    copy = tree.make_folder(root.store, head.ino, f"d (conflict one {LATER})", 0o755)
+    root.file(copy.ino, "x.txt", b"somebody's")
+    assert apply.take_back(root.store, nodes[0], "one")
+    assert root.content(head, f"{copy.name}/x.txt") == b"somebody's"
+    assert root.content(head, f"{copy.name}/x (conflict one {LATER}).txt") == b"my d/x.txt"
+
+
+def test_an_edit_in_a_folder_whose_name_the_sidecar_has_by_now(root: Root) -> None:
+    head = root.object()
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    node = root.file(folder.ino, "x.txt", b"old")
+    files = {"values.json/x.txt": fact(b"old")}
+    root.store.writers[node.ino] += 1
+    root.agree(head)
+    root.pull(head, remote_object({"_name": "Notes"}, files, LATER), files)
+    assert root.store.at(root.store.heads[head.key], "values.json/x.txt") is not None
+    moved = root.store.node(node.ino)
+    root.pull(head, remote_object({"_name": "Notes"}, {}, "20260303000000000000"), {})
+    root.write(root.store.node(moved.ino), b"mine")
+    del root.store.writers[moved.ino]
+    assert apply.take_back(root.store, root.store.node(moved.ino), "one")
+    assert root.store.heads[head.key].sidecar == "values.json"
+    assert root.content(head, "values (conflict one 20260303000000000000).json/x.txt") == b"mine"
 
 
 def test_downloaded_bytes_take_the_placeholders_place(root: Root) -> None:

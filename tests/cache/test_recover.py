@@ -236,6 +236,47 @@ def test_displaced_bytes(root: Root, head: Head, written: bool) -> None:
         assert not is_dirty(root, head)
 
 
+def test_displaced_bytes_of_a_folder_that_is_a_file_by_now(root: Root, head: Head) -> None:
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    node = root.file(folder.ino, "x.txt", b"old")
+    root.agree(head)
+    root.store.state.set_meta("device_id", "one")
+    root.store.writers[node.ino] += 1
+    files = {"d": fact(b"a file")}
+    root.pull(head, remote_object({"_name": "Notes"}, files, LATER), files)
+    root.write(root.store.node(node.ino), b"mine")
+    root.reopen()
+    assert os.listdir(root.path / "detached") == []
+    assert root.content(head, f"d (conflict one {LATER})/x.txt") == b"mine"
+
+
+@pytest.mark.logs_errors
+def test_displaced_bytes_that_cannot_be_brought_back_keep_no_others_waiting(
+    root: Root, head: Head, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = [root.store.child(head.ino, name) for name in ("a.txt", "b.txt")]
+    inos = [node.ino for node in nodes if node is not None]
+    root.store.writers.update(inos)
+    root.pull(head, remote_object({"_name": "Notes"}, {}, LATER), {})
+    for ino in inos:
+        root.write(root.store.node(ino), b"mine %d" % ino)
+    refuse = "CREATE TRIGGER refuse BEFORE UPDATE OF parent ON node WHEN OLD.ino = {} BEGIN {}; END"
+    root.store.db.execute(refuse.format(inos[0], "SELECT RAISE(ABORT, 'no')"))
+    root.reopen()
+    assert os.listdir(root.path / "detached") == [str(inos[0])]
+    assert root.store.node(inos[0]).parent == DISPLACED
+    [copy] = root.store.attached(head.key)
+    assert root.content(head, copy) == b"mine %d" % inos[1]
+    stays = f"stays in {root.path}/detached/{inos[0]}"
+    assert f"Notes/a.txt, which was open, could not be brought back, and {stays}" in caplog.text
+
+    root.store.db.execute("DROP TRIGGER refuse")
+    root.reopen(clean=True)
+    assert os.listdir(root.path / "detached") == []
+    contents = {root.content(head, copy) for copy in root.store.attached(head.key)}
+    assert contents == {b"mine %d" % ino for ino in inos}
+
+
 def test_folders_follow_whatever_is_there(root: Root, head: Head) -> None:
     tree.make_folder(root.store, head.ino, "lost", 0o755)
     place(root, head, "lost").rmdir()
