@@ -356,10 +356,10 @@ def hashed(store: Store, ino: int, writes: int, size: int, md5: str, mtime_ns: i
     return True
 
 
-def take_back(store: Store, node: Node, device_id: str) -> tuple[int, str] | None:
+def take_back(store: Store, node: Node, device_id: str) -> frozenset[tuple[int, str]]:
     """The last writer of a displaced file let go: written to, it comes back as a conflict copy; else it is dropped.
 
-    Returns the (parent inode, name) that is new, if any.
+    Returns the names that mean something else now, as (parent inode, name): the copy's, those of folders made for it.
     """
     record = store.record(node.object)
     place = store.work_path(node)
@@ -372,8 +372,7 @@ def take_back(store: Store, node: Node, device_id: str) -> tuple[int, str] | Non
                 target = f"{TRASH}/{record.folder}/{node.ino} {name}" if written else ""
                 objects.move_later(store, place, target, inode)
             store.delete_node(node.ino)
-        objects.run_intents(store)
-        return None
+        return frozenset(objects.run_intents(store))
     stamp = record.base_stamp or Stamp("")
     with store.state.transaction():
         work = Application(store, record, nobody(record, stamp), device_id)
@@ -384,8 +383,7 @@ def take_back(store: Store, node: Node, device_id: str) -> tuple[int, str] | Non
         work.note_conflict(plan.FileAction(node.name, plan.FileVerb.KEEP_BOTH, path))
         note(store, store.node(node.ino))
         work.note_folders()
-    objects.run_intents(store)
-    return parent, name
+    return frozenset({(parent, name), *work.changed, *objects.run_intents(store)})
 
 
 def _is_as_it_was(store: Store, node: Node) -> bool:

@@ -390,9 +390,8 @@ class OpenFiles:
             rebuild.let_go_detached(self.store, ino, written=bool(self.store.writes.pop(ino, 0)))
             return
         if node.parent == DISPLACED:
-            appeared = apply.take_back(self.store, node, self._device_id)
-            if appeared is not None:
-                self._announce(*appeared)
+            for parent, name in apply.take_back(self.store, node, self._device_id):
+                self._announce(parent, name)
         here = self.store.find_node(ino)
         if here is None:
             return

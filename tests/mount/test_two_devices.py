@@ -99,6 +99,22 @@ def test_everything_that_is_done_arrives(d1: MountKit, d2: MountKit, cloud: Clou
     assert list(cloud.objects()) == ["bystander"]
 
 
+def test_an_edit_in_a_folder_that_was_removed_meanwhile_is_found_by_its_name(d1: MountKit, d2: MountKit) -> None:
+    """Somebody has looked for the folder while it was gone."""
+    here, there = d1.path / "project", d2.path / "project"
+    (here / "d").mkdir(parents=True)
+    (here / "d" / "x.txt").write_bytes(b"old")
+    (here / "stays.txt").write_bytes(b"stays")
+    wait_same(lambda: files(there), files(here), SOON)
+    with open(there / "d" / "x.txt", "r+b") as file:
+        shutil.rmtree(here / "d")
+        wait_for(lambda: not (there / "d").exists(), SOON)
+        file.write(b"edit")
+    [copy] = wait_for(lambda: list((there / "d").glob("x (conflict *).txt")), SOON)
+    assert copy.read_bytes() == b"edit"
+    wait_same(lambda: files(here), files(there), SOON)
+
+
 def test_deleting_the_last_object_is_believed_at_the_second_look(d1: MountKit, d2: MountKit) -> None:
     d2.expect("The server no longer lists 1 of 1 objects")
     (d1.path / "only one").mkdir()

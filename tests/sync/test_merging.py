@@ -229,6 +229,27 @@ async def test_a_displaced_file_that_is_not_written_is_dropped(world: World) -> 
 
 
 @simulated
+async def test_all_folders_that_a_displaced_file_brings_back_are_announced(world: World) -> None:
+    """To the kernel their names are none."""
+    one, two = await two_with_notes(world)
+    one.mkdir("Notes/d")
+    one.mkdir("Notes/d/e")
+    await one.write("Notes/d/e/x.txt", b"old")
+    await world.go_on(30)
+    handle = await two.open_file("Notes/d/e/x.txt", os.O_RDWR)
+    one.unlink("Notes/d/e/x.txt")
+    await world.go_on(30)
+    assert "d/e/x.txt" not in two.paths("Notes")
+    await two.vfs.files.write(handle, 0, b"LATE!")
+    two.announced.clear()
+    two.close_file(handle)
+    head = two.store.by_name["Notes"]
+    [copy] = [path for path in two.paths("Notes") if path.startswith("d/e/x (conflict two ")]
+    nodes = [two.store.at(head, path) for path in ("d", "d/e", copy)]
+    assert set(two.announced) == {(node.parent, node.name) for node in nodes if node is not None}
+
+
+@simulated
 async def test_a_displaced_file_that_was_written_before_a_kill_comes_back(world: World) -> None:
     one, two = await two_with_notes(world)
     handle = await two.open_file("Notes/a.txt", os.O_RDWR)
