@@ -13,13 +13,15 @@ an image as the device's next mount, and holds it to this:
 - synced against its own copy of the cloud, with another device, all have the same; nothing is lost, doubled, left
   over in the storage or made a needless conflict copy.
 
-Steps are found by a profiler, so no line of the tested code knows of this. The images of a process at a given moment
+Steps are found by a profiler, which sees the trio thread alone, and in threads by the interpreter's audit events, so no
+line of the tested code knows of this. The images of a process at a given moment
 are what a kill -9 leaves; what a power cut leaves besides is not seen here (see ``oaiofs.cache.recover``).
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -27,6 +29,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +57,8 @@ _DISK_CALLS = frozenset(
     ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "open", "write", "pwrite", "ftruncate", "truncate",
      "utime", "chmod", "fchmod", "symlink", "link", "close", "flush", "execute", "executemany", "executescript")
 )
+#: As the interpreter calls what threads do to the disk when they copy files.
+_THREAD_STEPS = frozenset(("os.mkdir", "os.chmod", "os.utime", "shutil.copyfile", "shutil.copystat"))
 #: What the servers do at once, whatever becomes of who asked for it.
 _CLOUD_CALLS = frozenset(("register", "upload", "delete", "subscribe", "put", "copy", "remove"))
 _CLOUD_FILES = frozenset((memory.__file__, memory_storage.__file__))
@@ -183,6 +188,20 @@ class Run:
         self.images[first:] = [replace(one, after=after) for one in self.images[first:]]
 
     @contextmanager
+    def killing_in_threads(self, what: str) -> Iterator[None]:
+        """Likewise in what threads do in the block: an image before each step of theirs, the trio thread standing."""
+        before, first = look_at(self.one.store), len(self.images)
+
+        def step(event: str) -> None:
+            where = f"{what}, in a thread, before {event}"
+            trio.from_thread.run_sync(self._take, self.one, where, before)
+
+        with _audited(step):
+            yield
+        after = look_at(self.one.store)
+        self.images[first:] = [replace(one, after=after) for one in self.images[first:]]
+
+    @contextmanager
     def watching(self, mount: Device | Mount, what: str, before: Look) -> Iterator[None]:
         """Take images of *mount* in all that happens in the block, which begins at *before*."""
         self._fingerprint = self._state(mount)
@@ -222,6 +241,29 @@ class Run:
         root = self.world.folder / f"image {number}"
         copy_root(mount.root, root)
         self.images.append(Image(number, where, root, copy_cloud(self.world.cloud), self.world.now(), before))
+
+
+#: Told of what other threads than the main one are about to do; of the interpreter's hooks none can be taken away.
+_steps: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def _audited(step: Callable[[str], None]) -> Iterator[None]:
+    _install_audit()
+    _steps.append(step)
+    try:
+        yield
+    finally:
+        _steps.remove(step)
+
+
+@functools.cache
+def _install_audit() -> None:
+    def audit(event: str, arguments: object) -> None:
+        if _steps and event in _THREAD_STEPS and threading.current_thread() is not threading.main_thread():
+            _steps[-1](event)
+
+    sys.addaudithook(audit)
 
 
 def _is_of_the_cloud(frame: FrameType) -> bool:

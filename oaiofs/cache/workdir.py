@@ -17,7 +17,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
+import logging
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -25,6 +28,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .room import is_full
+
+log = logging.getLogger(__name__)
 
 OBJECTS, STAGING, DETACHED, TRASH = "objects", "staging", "detached", "trash"
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
@@ -38,22 +43,22 @@ class Workdir:
         self.root = os.fspath(root)
         for name in (OBJECTS, STAGING, DETACHED, TRASH):
             os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
-        self._serial = time.time_ns()  # what an earlier process left may still be on its way
+        self._serials = itertools.count(time.time_ns())  # what an earlier process left may still be on its way
         self.give_up: Callable[[], bool] = lambda: False  # frees some room on a full disk
 
     def absolute(self, path: str) -> str:
         return f"{self.root}/{path}"
 
     def new_staging(self) -> str:
-        """An unused relative path in the staging folder."""
-        self._serial += 1
-        return f"{STAGING}/{os.getpid()}-{self._serial}"
+        """An unused relative path in the staging folder; from any thread."""
+        return f"{STAGING}/{os.getpid()}-{next(self._serials)}"
 
     def clear_staging(self, keep: Collection[str] = ()) -> None:
         """Remove all but the relative paths *keep* from the staging folder."""
-        for entry in os.scandir(self.absolute(STAGING)):
-            if f"{STAGING}/{entry.name}" not in keep:
-                os.unlink(entry.path)
+        with os.scandir(self.absolute(STAGING)) as entries:
+            for entry in entries:
+                if f"{STAGING}/{entry.name}" not in keep:
+                    _remove_all(entry)
 
     def inode(self, path: str) -> int | None:
         """st_ino of what stands at *path*, None where nothing does."""
@@ -177,6 +182,17 @@ class Workdir:
             except OSError as error:
                 if error.errno != errno.ENOTEMPTY:
                     raise
+
+
+def _remove_all(entry: os.DirEntry[str]) -> None:
+    """Remove a file, or a folder with all in it, following no link; what can't be removed is no more than left over."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+    except OSError as error:
+        log.warning("%s could not be removed, and is in nobody's way: %s", entry.path, error)
 
 
 def md5_of(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -324,6 +325,44 @@ def test_downloads_and_snapshots_on_their_way_are_cleared_away(root: Root, head:
     (root.path / "staging" / "1-1").write_bytes(b"half")
     root.reopen(clean=True)
     assert os.listdir(root.path / "staging") == []
+
+
+def test_folders_in_the_staging_folder_are_cleared_away_and_no_link_is_followed(
+    root: Root, head: Head, tmp_path: Path
+) -> None:
+    """A command that was killed while it copied a folder."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "stays.txt").write_bytes(b"stays")
+    folder = root.path / "staging" / "1-2"
+    (folder / "d").mkdir(parents=True)
+    (folder / "d" / "half").write_bytes(b"half")
+    (folder / "inside").symlink_to(outside)
+    (root.path / "staging" / "1-3").symlink_to(outside)
+    os.mkfifo(root.path / "staging" / "1-4")
+    root.reopen(clean=True)
+    assert os.listdir(root.path / "staging") == []
+    assert os.listdir(outside) == ["stays.txt"]
+
+
+def test_what_cannot_be_removed_from_the_staging_folder_keeps_nobody_from_mounting(
+    root: Root, head: Head, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("1-1", "1-2", "1-3"):
+        (root.path / "staging" / name).write_bytes(b"half")
+    unlink = os.unlink
+
+    def refuse(path: str, *arguments: object, **more: object) -> None:
+        if str(path).endswith("/1-2"):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        unlink(path, *arguments, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        root.reopen()
+    assert os.listdir(root.path / "staging") == ["1-2"]
+    assert "staging/1-2 could not be removed" in caplog.text
+    root.reopen()
 
 
 def test_an_object_on_its_way_into_the_trash_gets_there(root: Root, head: Head) -> None:

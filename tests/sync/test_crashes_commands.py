@@ -25,6 +25,17 @@ async def add_a_folder(run: Run) -> None:
             await one.ask("add", source=folder, name="trip")
 
 
+async def copy_a_folder(run: Run) -> None:
+    """Before the object begins to be: what was copied of it is nobody's."""
+    one = await with_notes(run)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "d").mkdir()
+        (Path(folder) / "a.txt").write_bytes(b"added")
+        (Path(folder) / "d/b.txt").write_bytes(b"added too")
+        with run.killing_in_threads("add"):
+            await one.ask("add", source=folder, name="trip")
+
+
 async def remove_whole(run: Run) -> None:
     one = await with_notes(run)
     await one.write("Notes/new.txt", b"unsent")
@@ -41,7 +52,10 @@ async def set_a_value(run: Run) -> None:
         await one.ask("set", word=["Notes", None], key="_name", value="Renamed")
 
 
+SCENARIOS = [add_a_folder, copy_a_folder, remove_whole, set_a_value]
+
+
 @pytest.mark.parametrize("checks_base", [True, False], ids=["checks the base", "takes the last writer"])
-@pytest.mark.parametrize("scenario", [add_a_folder, remove_whole, set_a_value], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.__name__)
 def test_killed_between_any_two_steps(scenario: Callable[[Run], Awaitable[None]], checks_base: bool) -> None:
     print(try_all(scenario, checks_base=checks_base, most=MOST), "kills")
