@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from oaiofs.cache import records, trash, tree
+from oaiofs.cache.workdir import Workdir
 from oaiofs.core.model import Right
 from oaiofs.errors import Stale, StateError
 from tests.cache.conftest import Root
@@ -166,3 +170,23 @@ def test_a_folder_whose_object_is_removed_while_it_is_synced(root: Root) -> None
     trash.remove(root.store, head, even_full=True)
     root.store.names_synced(folder.ino, synced)
     assert folder.ino in root.store.fresh
+
+
+def test_no_two_threads_get_the_same_place_in_the_staging_folder(tmp_path: Path) -> None:
+    files, each = Workdir(tmp_path), 20_000
+    given: list[list[str]] = []
+
+    def take() -> None:
+        given.append([files.new_staging() for _ in range(each)])
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len({place for places in given for place in places}) == len(threads) * each
