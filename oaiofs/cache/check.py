@@ -39,7 +39,7 @@ from . import parked, pins, records, versions
 from .records import Kind, Node, ObjectRecord
 from .state import PRIVATE
 from .store import Store
-from .workdir import DETACHED, OBJECTS, STAGING, TRASH, md5_of
+from .workdir import DETACHED, OBJECTS, STAGING, TRASH, is_text, md5_of, printable
 
 
 class Remedy(enum.Enum):
@@ -106,12 +106,14 @@ def look(root: str, folder: str, sidecar_name: str) -> Disk:
             entries = list(os.scandir(f"{top}/{prefix}"))
         except FileNotFoundError:
             continue  # removed meanwhile: whatever that means is looked at again
+        except OSError:
+            continue  # nobody can look into it, also those who would mend what is found
         for entry in entries:
             try:
                 status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
+            except OSError:
                 continue
-            kind = _kind(status.st_mode)
+            kind = _kind(status.st_mode) if is_text(entry.name) else None
             files[prefix + entry.name] = Found(kind, status.st_size, status.st_mtime_ns)
             if kind is Kind.DIRECTORY:
                 pending.append(f"{prefix}{entry.name}/")
@@ -169,10 +171,10 @@ def _strays(store: Store, *, in_use: bool) -> Iterator[Problem]:
     root = store.files
     folders = records.folders(store.db)
     for name in sorted(os.listdir(root.absolute(OBJECTS))):
-        if name not in folders and os.path.isdir(root.absolute(f"{OBJECTS}/{name}")):
+        if name not in folders and is_text(name) and os.path.isdir(root.absolute(f"{OBJECTS}/{name}")):
             yield Problem(f"{OBJECTS}/{name}", "is a working copy that the state file does not know", Remedy.TAKE_IN)
     displaced = {str(node.ino): node for node in records.displaced(store.db)}
-    there = set(os.listdir(root.absolute(DETACHED)))
+    there = set(filter(is_text, os.listdir(root.absolute(DETACHED))))
     for name in sorted(there - displaced.keys()):
         yield Problem(f"{DETACHED}/{name}", "belongs to no file", Remedy.TIDY)
     for name in sorted(displaced.keys() - there):
@@ -182,18 +184,20 @@ def _strays(store: Store, *, in_use: bool) -> Iterator[Problem]:
     kept = {os.path.basename(place) for place in (*parked.places(store), *moving)}
     for name in sorted(set(os.listdir(root.absolute(STAGING))) - kept):
         if not (in_use and name.startswith(f"{os.getpid()}-")):
-            yield Problem(f"{STAGING}/{name}", "was left by a transfer that has ended", Remedy.TIDY)
+            yield Problem(f"{STAGING}/{printable(name)}", "was left by a transfer that has ended", Remedy.TIDY)
     yield from spoilt_versions(versions.spoilt(root.root))
     trash = set(os.listdir(root.absolute(TRASH)))
     for name in sorted(trash):
         if os.path.isdir(root.absolute(f"{TRASH}/{name}")) and f"{name}.json" not in trash:
-            yield Problem(f"{TRASH}/{name}", "has no note, so it can't be restored by its name", Remedy.NONE)
+            where = f"{TRASH}/{printable(name)}"
+            yield Problem(where, "has no note, so it can't be restored by its name", Remedy.NONE)
 
 
 def spoilt_versions(wrong: Iterable[str]) -> Iterator[Problem]:
     """What ``versions.spoilt`` found."""
     for name in wrong:
-        yield Problem(f"{versions.VERSIONS}/{name}", "is not the old version's content that it should be", Remedy.TIDY)
+        where = f"{versions.VERSIONS}/{printable(name)}"
+        yield Problem(where, "is not the old version's content that it should be", Remedy.TIDY)
 
 
 # -- one object -------------------------------------------------------------------------------------------------------

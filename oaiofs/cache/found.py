@@ -17,7 +17,7 @@ from ..core import names, stamps
 from . import records
 from .records import ConflictRecord, Kind, Node
 from .store import Head, Store
-from .workdir import OBJECTS
+from .workdir import OBJECTS, is_text, printable
 
 log = logging.getLogger(__name__)
 
@@ -25,21 +25,50 @@ log = logging.getLogger(__name__)
 def take_in(store: Store, key: int, parent: int, path: str) -> Node | None:
     """Make what stands at the absolute *path*, and all below it, nodes of the object in the directory *parent*.
 
-    None for what is neither file, folder nor link: it is left alone. Noting the change is the caller's.
+    Left alone, with a word in the log: what is neither file, folder nor link, what has a name that is no text, and what
+    can't be looked at. None where that is *path* itself. Noting the change is the caller's.
     """
-    status = os.lstat(path)
+    top = _take_in_one(store, key, parent, path)
+    pending = [(top, path)]
+    while pending:
+        node, place = pending.pop()
+        if node is None or node.kind is not Kind.DIRECTORY:
+            continue
+        for name in _names_in(place):
+            below = f"{place}/{name}"
+            pending.append((_take_in_one(store, key, node.ino, below), below))
+    return top
+
+
+def _names_in(folder: str) -> list[str]:
+    """The names in the absolute *folder*; none, with a word in the log, where it can't be looked into."""
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        log.warning("what is in %s is left alone: %s", folder, error.strerror)
+        return []
+
+
+def _take_in_one(store: Store, key: int, parent: int, path: str) -> Node | None:
+    name = os.path.basename(path)
+    if not is_text(name):
+        why = "its name is no UTF-8, and other devices could not be told of it"
+        log.warning("%s is left alone: %s", printable(path), why)
+        return None
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        log.warning("%s is left alone: %s", path, error.strerror)
+        return None
     kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is None:
         log.warning("%s is neither file nor folder: left alone", path)
         return None
     node = Node(
-        store.new_ino(), key, parent, os.path.basename(path), kind, stat.S_IMODE(status.st_mode), local=True,
+        store.new_ino(), key, parent, name, kind, stat.S_IMODE(status.st_mode), local=True,
         dirty=kind is Kind.FILE, size=0, md5="", mtime_ns=0,
     )  # fmt: skip
     store.add_node(node)
-    if kind is Kind.DIRECTORY:
-        for name in os.listdir(path):
-            take_in(store, key, node.ino, f"{path}/{name}")
     return node
 
 

@@ -23,7 +23,7 @@ from ..core.model import OaioId, Right, Stamp, Values
 from . import records
 from .records import ConflictRecord, Kind
 from .store import Store
-from .workdir import OBJECTS
+from .workdir import OBJECTS, read_file
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ def _unless_same(values: Values, agreed: Values) -> Values | None:
 def read(store: Store, folder: str) -> Label | None:
     """The label of a working copy; None where it has none, or one that can't be used."""
     try:
-        with open(store.files.absolute(place(folder)), "rb") as stream:
-            return _parsed(json.loads(stream.read().decode("utf-8", "surrogatepass")))
+        data = read_file(store.files.absolute(place(folder)))
+        return _parsed(json.loads(data.decode("utf-8", "surrogatepass")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -36,7 +36,7 @@ from .labels import Label
 from .records import ConflictRecord, Kind, Node, ObjectRecord
 from .state import DAMAGED
 from .store import Head, Store
-from .workdir import DETACHED, OBJECTS, TRASH
+from .workdir import DETACHED, OBJECTS, TRASH, is_text, printable
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +114,9 @@ def keep_detached(store: Store) -> None:
     """Bytes that a program had open when a remote version took their name, and of which no row speaks, may be edits."""
     known = {str(node.ino) for node in records.displaced(store.db)}
     for name in sorted(set(os.listdir(store.files.absolute(DETACHED))) - known):
+        if not is_text(name):
+            log.warning("%s/%s is left alone: its name is no UTF-8", DETACHED, printable(name))
+            continue
         log.warning("%s/%s: nothing tells what it belongs to; it is kept in the trash", DETACHED, name)
         _detached_to_trash(store, name, "open for writing when the state file was lost")
 
@@ -143,10 +146,14 @@ def _detached_to_trash(store: Store, name: str, why: str) -> None:
 
 
 def _folders(store: Store) -> Iterator[str]:
-    """The names of all working copies."""
+    """The names of all working copies; what no row can speak of is left alone."""
     for entry in sorted(os.scandir(store.files.absolute(OBJECTS)), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if is_text(entry.name):
             yield entry.name
+        else:
+            log.warning("%s is left alone: its name is no UTF-8", printable(entry.path))
 
 
 def reserve_numbers(store: Store) -> None:

@@ -19,6 +19,8 @@ The crash table: state found -> cause -> who repairs it, and how. On this machin
 | as agreed | dirty node | killed between the note that a file is about to change and its change | hashed at the push |
 | no folder | folder's node | killed in rmdir, or by hand | made again |
 | another kind than the row's | node | by hand | node removed, what is there taken in |
+| what no row can tell of, or can't be looked at | no node | by hand | left alone, with a word in the log |
+| folder or link called like the sidecar | clean node | by hand | taken in; the sidecar has another name |
 | sidecar that differs, unwritten | clean node | by hand | written anew from the values |
 | sidecar that was written | dirty node | killed between write and close, or rename and judging | judged, as at close |
 | sidecar without text | dirty node | killed between truncate and write | written anew from the values |
@@ -27,6 +29,7 @@ The crash table: state found -> cause -> who repairs it, and how. On this machin
 | detached/INO | no node | killed after its node was removed, or the rows were lost | kept in the trash |
 | staging/* | - | killed in a download, upload or making a sidecar, before the commit | removed |
 | staging/* | placeholder, or as agreed | killed in an eviction, after its commit or before it | removed |
+| something else at objects/FOLDER | object | by hand | set aside (``found``), the folder made again |
 | objects/FOLDER | no object | killed in mkdir or an adoption before its commit | removed if without files |
 | objects/FOLDER with files | no object, or an older one | the state file or its newest rows were lost | ``rebuild`` |
 | trash/FOLDER.json alone | object | killed before the commit of a removal | overwritten by the next one |
@@ -76,10 +79,11 @@ import contextlib
 import logging
 import os
 
-from ..core import merge, sidecar
+from ..core import merge, names, sidecar
 from ..errors import InvalidSidecar, OaiofsError
 from . import apply, found, objects, rebuild, records
 from .records import Kind, Node
+from .room import is_full
 from .store import Head, Store
 from .workdir import OBJECTS, md5_of
 
@@ -90,16 +94,16 @@ def recover(store: Store) -> None:
     """Mend whatever the last process left. Quick after an ordered end; else one look at every local file."""
     objects.run_intents(store)
     store.files.clear_staging(keep=[source for _, source, _, _ in records.intents(store.db)])
-    rebuild.fill(store, compare)
+    rebuild.fill(store, _compare_or_leave)
     if store.state.clean:
         store.state.forget_meta("damaged")  # seen to, and all was well since
     else:
         log.info("the last mount did not end in order: comparing the working copies")
         store.fresh |= set(store.by_ino) | records.directories(store.db)  # a kill is often followed by a power cut
         _clear_folders(store)
-        rebuild.mend(store, compare)
+        rebuild.mend(store, _compare_or_leave)
         for head in list(store.heads.values()):
-            compare(store, head)
+            _compare_or_leave(store, head)
     _take_back_displaced(store)
     rebuild.label_all(store)
     store.state.clean = True  # rows and working copies agree again
@@ -110,6 +114,16 @@ def compare(store: Store, head: Head) -> None:
     with store.state.transaction():
         _Comparison(store, head).run()
     objects.run_intents(store)
+
+
+def _compare_or_leave(store: Store, head: Head) -> None:
+    """What the disk refuses of one object keeps no other from being shown, and is tried again at the next start."""
+    try:
+        compare(store, head)
+    except OSError as error:
+        if is_full(error):
+            raise
+        log.error("%s could not be compared with its working copy: %s", head.name, error)
 
 
 def _take_back_displaced(store: Store) -> None:
@@ -127,7 +141,7 @@ def _clear_folders(store: Store) -> None:
     known = records.folders(store.db)
     for entry in list(os.scandir(store.files.absolute(OBJECTS))):
         if entry.name not in known and entry.is_dir(follow_symlinks=False):
-            with contextlib.suppress(OSError):  # not empty: all that is left of something
+            with contextlib.suppress(OSError, RecursionError):  # not empty: all that is left of something
                 for folder, _, _ in os.walk(entry.path, topdown=False):
                     os.rmdir(folder)
 
@@ -142,54 +156,73 @@ class _Comparison:
         self.changed = False
 
     def run(self) -> None:
-        root = self.store.files.absolute(f"{OBJECTS}/{self.head.folder}")
+        place = f"{OBJECTS}/{self.head.folder}"
+        root = self.store.files.absolute(place)
+        if not os.path.isdir(root):
+            found.set_aside(self.store, place)
         os.makedirs(root, mode=0o700, exist_ok=True)
-        self._folder(root, self.head.ino)
+        folders = [(root, self.head.ino)]
+        while folders:
+            folders += self._folder(*folders.pop())
         self._sidecar()
         if self.changed:
             self.store.touch(self.head.key)
 
-    def _folder(self, path: str, ino: int) -> None:
-        found = {entry.name: entry for entry in os.scandir(path)}
+    def _folder(self, path: str, ino: int) -> list[tuple[str, int]]:
+        """Compare what is right in one folder; the folders in it, with their inodes, that are still to be compared."""
+        try:
+            entries = {entry.name: entry for entry in os.scandir(path)}
+        except OSError as error:
+            log.warning("what is in %s is left alone: %s", path, error.strerror)
+            return []
+        below = []
         for node in self.store.children(ino):
-            entry = found.pop(node.name, None)
+            entry = entries.pop(node.name, None)
             if entry is None:
-                self._missing(node, path)
+                below += self._missing(node, path)
             elif node.kind is Kind.DIRECTORY and entry.is_dir(follow_symlinks=False):
-                self._folder(entry.path, node.ino)
+                below.append((entry.path, node.ino))
             elif node.kind is Kind.FILE and entry.is_file(follow_symlinks=False):
                 self._compare(node, entry.path)
             elif not (node.kind is Kind.LINK and entry.is_symlink()):
                 self._forget(node)
-                found[node.name] = entry
-        for entry in found.values():
+                entries[node.name] = entry
+        for entry in entries.values():
             self._unknown(entry, ino)
+        return below
 
-    def _missing(self, node: Node, folder: str) -> None:
+    def _missing(self, node: Node, folder: str) -> list[tuple[str, int]]:
         if node.kind is Kind.DIRECTORY:
             os.makedirs(f"{folder}/{node.name}", mode=0o755, exist_ok=True)
-            self._folder(f"{folder}/{node.name}", node.ino)
-        elif node.local and not self.store.is_sidecar(node):
+            return [(f"{folder}/{node.name}", node.ino)]
+        if node.local and not self.store.is_sidecar(node):
             path = self.store.path_in_object(node)
             if not node.dirty and node.fact.same_content(self.base.get(path)):
                 self.store.update_node(node.ino, local=0)
-                return
+                return []
             log.warning("%s/%s is gone from the working copy", self.head.name, path)
             self._forget(node)
+        return []
 
     def _forget(self, node: Node) -> None:
-        if node.kind is Kind.DIRECTORY:
-            for child in self.store.children(node.ino):
-                self._forget(child)
         self.changed = True
-        self.store.delete_node(node.ino)
+        doomed = [node]
+        for one in doomed:
+            if one.kind is Kind.DIRECTORY:
+                doomed += self.store.children(one.ino)
+        for one in reversed(doomed):
+            self.store.delete_node(one.ino)
 
     def _compare(self, node: Node, path: str) -> None:
         if self.store.is_sidecar(node):
             return
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+            same = not node.local and status.st_size == node.size and md5_of(path) == node.md5
+        except OSError as error:
+            log.warning("%s is left alone: %s", path, error.strerror)
+            return
         if not node.local:
-            same = status.st_size == node.size and md5_of(path) == node.md5
             self.store.update_node(node.ino, local=1, dirty=int(not same), mtime_ns=status.st_mtime_ns)
             self.changed |= not same
         elif not node.dirty and (status.st_size, status.st_mtime_ns) != (node.size, node.mtime_ns):
@@ -209,6 +242,9 @@ class _Comparison:
 
     def _sidecar(self) -> None:
         node = self.store.child(self.head.ino, self.head.sidecar)
+        if node is not None and node.kind is not Kind.FILE:
+            self._leave_name()
+            node = None
         if node is None or not node.dirty or self._is_emptied(node):
             if node is None or node.dirty or not self._shows_values(node):
                 objects.write_sidecar(self.store, self.head.key)
@@ -217,6 +253,11 @@ class _Comparison:
             objects.judge_sidecar(self.store, node)
         except InvalidSidecar as error:
             log.warning("%s/%s: %s", self.head.name, self.head.sidecar, error)
+
+    def _leave_name(self) -> None:
+        """A folder or link has the sidecar's name, as an attached file may have it."""
+        taken = [path for path, _ in self.store.walk(self.head.key)]
+        self.store.update_object(self.head.key, sidecar=names.sidecar_name(taken))
 
     def _is_emptied(self, node: Node) -> bool:
         """Whether a program had emptied it and not written yet: there is nothing to keep."""

@@ -304,8 +304,12 @@ class Store:
 
     def folder_path(self, ino: int) -> str:
         """Path in the client root of the working copy of a directory: an object's or one below."""
-        head = self.by_ino.get(ino)
-        return f"{OBJECTS}/{head.folder}" if head else self.work_path(self.node(ino))
+        parts: list[str] = []
+        while ino not in self.by_ino:  # no recursion: folders may be nested deeper than that goes
+            node = self.node(ino)
+            parts.append(node.name)
+            ino = node.parent
+        return "/".join((OBJECTS, self.by_ino[ino].folder, *reversed(parts)))
 
     def work_path(self, node: Node) -> str:
         """Path in the client root where the node's bytes are, or would be when local."""

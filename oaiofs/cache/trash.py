@@ -32,7 +32,7 @@ from ..errors import DirectoryNotEmpty, StateError
 from . import labels, objects, parked, records, tree
 from .records import Kind, Node, ObjectRecord
 from .store import Head, Store
-from .workdir import OBJECTS, TRASH, snapshot
+from .workdir import OBJECTS, TRASH, read_file, snapshot
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ def entries(root: str, key: str = "") -> list[Entry]:
 def _entry(place: str, key: str) -> Entry:
     path = os.path.join(place, key)
     try:
-        note = trash.load(_read(f"{path}{_SUFFIX}"))
+        note = trash.load(read_file(f"{path}{_SUFFIX}", trash.MAX_NOTE_BYTES + 1))
     except (StateError, OSError) as error:
         reason = "it has no note" if isinstance(error, FileNotFoundError) else str(error)
         note = trash.unknown(key, reason)
@@ -240,15 +240,6 @@ def _entry(place: str, key: str) -> Entry:
         return Entry(key, note, 0, 0, None)
     sizes = [os.lstat(file).st_size for file in files_below(path)]
     return Entry(key, note, len(sizes), sum(sizes), status.st_ino)
-
-
-def _read(path: str) -> bytes:
-    """The bytes of a note, at most one more than one may have: no link is followed, nothing but a file is opened."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise StateError("its note is no file")
-        return stream.read(trash.MAX_NOTE_BYTES + 1)
 
 
 def files_below(folder: str) -> list[str]:

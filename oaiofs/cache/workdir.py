@@ -184,6 +184,20 @@ class Workdir:
                     raise
 
 
+def is_text(name: str) -> bool:
+    """False for a name on the disk that is no UTF-8: no row can hold it, nor could other devices be told of it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(path: str) -> str:
+    """A path on the disk for people to read, whatever its bytes are."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def _remove_all(entry: os.DirEntry[str]) -> None:
     """Remove a file, or a folder with all in it, following no link; what can't be removed is no more than left over."""
     try:
@@ -191,8 +205,20 @@ def _remove_all(entry: os.DirEntry[str]) -> None:
             shutil.rmtree(entry.path)
         else:
             os.unlink(entry.path)
-    except OSError as error:
-        log.warning("%s could not be removed, and is in nobody's way: %s", entry.path, error)
+    except (OSError, RecursionError) as error:
+        log.warning("%s could not be removed, and is in nobody's way: %s", printable(entry.path), error)
+
+
+def read_file(path: str, most: int = -1) -> bytes:
+    """The bytes of the file at the absolute *path*, or the first so many: no link is followed, and nobody waited for.
+
+    Raises OSError, also for what is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", path)
+        return stream.read(most)
 
 
 def md5_of(path: str) -> str:

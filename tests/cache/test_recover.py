@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from oaiofs.cache import objects, records, trash, tree
+from oaiofs.cache import check, objects, records, trash, tree
 from oaiofs.cache.records import DISPLACED, Kind
-from oaiofs.cache.store import Head
+from oaiofs.cache.store import Head, Store
 from tests.cache.conftest import Root, fact, remote_object
 
 LATER = "20260202000000000000"
@@ -319,6 +322,134 @@ def test_something_that_is_no_file_is_left_alone(root: Root, head: Head) -> None
     root.reopen()
     assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
     assert place(root, head, "pipe").exists()
+
+
+NO_TEXT = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize("path", ["{}.txt", "{}/inside", "d/{}", "d/{}/inside"])
+def test_a_name_that_is_no_text_is_left_alone(
+    root: Root, head: Head, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stray, found = place(root, head, path.format(NO_TEXT)), place(root, head, "d/found.txt")
+    for one in (stray, found):
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.write_bytes(b"by hand")
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt", "d/found.txt"}
+    assert stray.read_bytes() == b"by hand"
+    assert "caf\\xe9" in caplog.text
+    assert "is left alone: its name is no UTF-8" in caplog.text
+    root.reopen()
+
+
+def test_a_file_renamed_to_what_is_no_text_is_left_alone(root: Root, head: Head) -> None:
+    place(root, head, "a.txt").rename(place(root, head, NO_TEXT))
+    root.reopen()
+    assert not root.store.attached(head.key)["a.txt"].local
+    assert place(root, head, NO_TEXT).read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("folder", ["objects", "detached", "staging", "trash", "versions"])
+def test_a_name_that_is_no_text_anywhere_in_the_client_root(root: Root, head: Head, folder: str) -> None:
+    (root.path / folder / f"{NO_TEXT}.7").mkdir(parents=True)
+    (root.path / folder / f"{NO_TEXT}.7" / "inside").write_bytes(b"by hand")
+    (root.path / folder / f"{NO_TEXT}.json").write_bytes(b"{}")
+    root.wrong_on_purpose = "the check tells what it can't mend"
+    for lost in (False, True):
+        if lost:
+            root.store.close(clean=False)
+            for file in root.path.glob("state.db*"):
+                file.unlink()
+            root.store = Store(root.path)
+        root.reopen()
+        told = [str(one) for one in check.examine_root(root.store, in_use=False)]
+        assert all(one.isprintable() for one in told)
+        assert set(root.store.by_name) == {"Notes"}
+        assert (root.path / folder / f"{NO_TEXT}.7" / "inside").exists() == (folder != "staging")
+
+
+@pytest.mark.parametrize("depth", [105, 1200])
+def test_folders_nested_deeper_than_anybody_would_nest_them(root: Root, head: Head, depth: int) -> None:
+    nest(place(root, head, ""), "n", depth)
+    try:
+        root.reopen()
+        root.reopen()
+        nodes = dict(root.store.walk(head.key))
+        assert len(nodes) == depth + len(("leaf", "a.txt", "b.txt", "values.json"))
+        assert root.store.work_path(nodes["n/" * depth + "leaf"]) == f"objects/{head.folder}/{'n/' * depth}leaf"
+    finally:
+        subprocess.run(["rm", "-rf", place(root, head, "n")], check=True)  # Python's own is recursive
+    place(root, head, "n").write_bytes(b"a file")
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt", "n"}
+
+
+def test_a_path_longer_than_the_system_can_name_is_left_alone(
+    root: Root, head: Head, caplog: pytest.LogCaptureFixture
+) -> None:
+    nest(place(root, head, ""), "n" * 250, 18)
+    root.reopen()
+    assert "is left alone: File name too long" in caplog.text
+    assert all(path.rpartition("/")[2] != "leaf" for path in root.store.attached(head.key))
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+
+
+def nest(folder: Path, name: str, depth: int) -> None:
+    """Folders in folders with a file in the last, as is done step by step: the path may be longer than one may be."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("nowhere", path)])
+def test_something_else_where_the_sidecar_was(root: Root, head: Head, make: Callable[[Path], None]) -> None:
+    place(root, head, "values.json").unlink()
+    make(place(root, head, "values.json"))
+    root.reopen()
+    root.reopen()
+    now = root.store.heads[head.key]
+    assert json.loads(root.content(now, now.sidecar)) == {"_name": "Notes"}
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+
+
+def test_a_folder_with_files_where_the_sidecar_was(root: Root, head: Head) -> None:
+    place(root, head, "values.json").unlink()
+    place(root, head, "values.json").mkdir()
+    place(root, head, "values.json/inside").write_bytes(b"by hand")
+    root.reopen()
+    now = root.store.heads[head.key]
+    assert now.sidecar == "values~.json"
+    assert json.loads(root.content(now, now.sidecar)) == {"_name": "Notes"}
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt", "values.json/inside"}
+    assert is_dirty(root, head)
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_something_else_where_the_working_copy_was(root: Root, head: Head, make: Callable[[Path], None]) -> None:
+    shutil.rmtree(place(root, head, ""))
+    make(place(root, head, ""))
+    root.reopen()
+    assert {path: node.local for path, node in root.store.attached(head.key).items()} == {
+        "a.txt": False, "b.txt": False
+    }  # fmt: skip
+    assert json.loads(root.content(head, "values.json")) == {"_name": "Notes"}
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("nowhere", path)])
+def test_something_else_where_the_label_was(root: Root, head: Head, make: Callable[[Path], None]) -> None:
+    """A pipe keeps nobody waiting."""
+    label = root.path / "objects" / f"{head.folder}.json"
+    label.unlink()
+    make(label)
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+    assert not is_dirty(root, head)
 
 
 def test_downloads_and_snapshots_on_their_way_are_cleared_away(root: Root, head: Head) -> None:
