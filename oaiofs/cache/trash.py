@@ -32,7 +32,7 @@ from ..errors import DirectoryNotEmpty, StateError
 from . import labels, objects, parked, records, tree
 from .records import Kind, Node, ObjectRecord
 from .store import Head, Store
-from .workdir import OBJECTS, TRASH, read_file, snapshot
+from .workdir import OBJECTS, TRASH, is_text, read_file, snapshot
 
 log = logging.getLogger(__name__)
 
@@ -195,8 +195,13 @@ def note_place(entry: str) -> str:
 
 
 def _free(store: Store, entry: str) -> str:
+    coming = {target for _, _, target, _ in records.intents(store.db)}  # also of the running transaction
+
+    def taken(place: str) -> bool:
+        return place in coming or store.files.exists(place)
+
     candidate, number = entry, 1
-    while store.files.exists(f"{TRASH}/{candidate}") or store.files.exists(note_place(candidate)):
+    while taken(f"{TRASH}/{candidate}") or taken(note_place(candidate)):
         number += 1
         candidate = f"{entry} ~{number}"
     return candidate
@@ -235,19 +240,38 @@ def _entry(place: str, key: str) -> Entry:
     except (StateError, OSError) as error:
         reason = "it has no note" if isinstance(error, FileNotFoundError) else str(error)
         note = trash.unknown(key, reason)
-    status = os.lstat(path) if os.path.lexists(path) else None
+    status = _status(path)
     if status is None or not stat.S_ISDIR(status.st_mode):
         return Entry(key, note, 0, 0, None)
-    sizes = [os.lstat(file).st_size for file in files_below(path)]
-    return Entry(key, note, len(sizes), sum(sizes), status.st_ino)
+    sizes = _sizes_below(path)
+    return Entry(key, note, len(sizes), sum(sizes.values()), status.st_ino)
 
 
 def files_below(folder: str) -> list[str]:
-    """Absolute paths of all files below *folder*; links are neither followed nor told. Blocks."""
-    found = []
+    """Absolute paths of all files below *folder* that an object can have; links are neither followed nor told. Blocks.
+
+    Without those that go meanwhile: the trash may be emptied, by command or by hand.
+    """
+    return sorted(filter(is_text, _sizes_below(folder)))
+
+
+def _sizes_below(folder: str) -> dict[str, int]:
+    """Absolute path -> size in bytes of all files below."""
+    found = {}
     for path, _, names in os.walk(folder):
-        found += [f"{path}/{name}" for name in names if stat.S_ISREG(os.lstat(f"{path}/{name}").st_mode)]
-    return sorted(found)
+        for name in names:
+            status = _status(f"{path}/{name}")
+            if status is not None and stat.S_ISREG(status.st_mode):
+                found[f"{path}/{name}"] = status.st_size
+    return found
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Of what stands there; None where nothing does, or nobody can tell."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def is_stale(store: Store, entry: Entry) -> bool:

@@ -8,16 +8,21 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 
 import pytest
 
-from oaiofs.cache import objects, trash, tree
+from oaiofs.cache import objects, revert, trash, tree
 from oaiofs.cache.parked import LONGEST, MOMENT, sweep
 from oaiofs.cache.store import Head
 from oaiofs.cache.trash import Entry
+from oaiofs.core.model import Stamp
 from oaiofs.errors import InvalidSidecar, StateError
-from tests.cache.conftest import Root
-from tests.cache.trashing import BOTH, come_back, contents, dropping, entries, leaving, rm_r
+from tests.cache.conftest import Root, fact, remote_object
+from tests.cache.trashing import BOTH, LATER, come_back, contents, dropping, entries, leaving, rm_r
+
+T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------- what rm takes one by one
 
@@ -289,3 +294,62 @@ def test_a_note_whose_transaction_came_to_nothing_is_cleared_away(root: Root, he
     trash.clear_leftovers(root.store)
     assert os.listdir(root.path / "trash") == []
     assert contents(root, "Notes") == BOTH
+
+
+def test_a_draft_and_files_that_a_restored_version_takes_away_come_back(root: Root, head: Head) -> None:
+    """Two entries of one moment: neither's note is the other's."""
+    store = root.store
+    files = {**store.base_files(head.key), "far.bin": fact(b"far away")}
+    root.pull(head, remote_object({"_name": "Notes"}, files, LATER), files)
+    sidecar = store.child(head.ino, head.sidecar)
+    assert sidecar is not None
+    root.write(sidecar, b"{ a draft")
+    with pytest.raises(InvalidSidecar):
+        objects.judge_sidecar(store, store.node(sidecar.ino))
+    version, wanted = Stamp("20250101000000000000"), {"a.txt": fact(b"first")}
+    place = f"Digi/oaio Notes/{version}/".__add__
+    revert.revert(store, head.key, version, wanted, place, "one", values={"_name": "Notes"})
+    assert contents(root, "Notes") == {"a.txt": b"first"}
+    for entry in entries(root):
+        assert entry.note.problems == ()
+        come_back(root, entry)
+    assert contents(root, "Notes") == {
+        "a.txt": b"first", "d/b.txt": b"second", "far.bin": None, "values (restored).json": b"{ a draft"
+    }  # fmt: skip
+    assert entries(root) == []
+
+
+def test_what_vanishes_while_the_trash_is_looked_at_is_not_in_it(root: Root, head: Head) -> None:
+    """Somebody empties it, by command or by hand."""
+    trash.leave(root.store, root.store.record(head.key), "test")
+    folder = root.path / "trash" / head.folder
+
+    def removing_after(call: str, look: Callable[[], T]) -> T:
+        def profile(frame: FrameType, event: str, called: Any) -> None:
+            if event == "c_return" and called.__name__ == call and folder.exists():
+                shutil.rmtree(folder)
+
+        kept = shutil.copytree(folder, root.path / "kept")
+        sys.setprofile(profile)
+        try:
+            return look()
+        finally:
+            sys.setprofile(None)
+            kept.rename(folder)
+
+    for call in ("lstat", "scandir"):
+        assert len(removing_after(call, lambda: trash.files_below(str(folder)))) <= 1
+        [entry] = removing_after(call, lambda: entries(root))
+        assert (entry.key, entry.note.name) == (head.folder, "Notes")
+        assert entry.files <= 1
+
+
+def test_a_name_that_is_no_text_stays_in_the_trash(root: Root, head: Head) -> None:
+    root.wrong_on_purpose = "what stays has no note"
+    dropping(root, head)
+    [entry] = entries(root)
+    stray = root.path / "trash" / entry.key / os.fsdecode(b"caf\xe9")
+    stray.write_bytes(b"by hand")
+    come_back(root, entry)
+    assert contents(root, "Notes") == BOTH
+    assert stray.read_bytes() == b"by hand"
