@@ -117,8 +117,12 @@ def keep_detached(store: Store) -> None:
         if not is_text(name):
             log.warning("%s/%s is left alone: its name is no UTF-8", DETACHED, printable(name))
             continue
-        log.warning("%s/%s: nothing tells what it belongs to; it is kept in the trash", DETACHED, name)
-        _detached_to_trash(store, name, "open for writing when the state file was lost")
+        try:
+            _detached_to_trash(store, name, "open for writing when the state file was lost")
+        except OSError as error:
+            log.warning("%s/%s: nothing tells what it belongs to; it is left alone: %s", DETACHED, name, error.strerror)
+        else:
+            log.warning("%s/%s: nothing tells what it belongs to; it is kept in the trash", DETACHED, name)
 
 
 def let_go_detached(store: Store, ino: int, *, written: bool) -> None:
@@ -142,7 +146,12 @@ def _detached_to_trash(store: Store, name: str, why: str) -> None:
     }  # fmt: skip
     text = json.dumps(note, ensure_ascii=False, indent=1).encode()
     store.files.write_whole(f"{folder}.json", text, int(store.wall_clock() * 1e9))
-    store.files.move(f"{DETACHED}/{name}", f"{folder}/{name}")
+    try:
+        store.files.move(f"{DETACHED}/{name}", f"{folder}/{name}")
+    except BaseException:
+        for left in (f"{folder}.json", folder):
+            store.files.remove(left)
+        raise
 
 
 def _folders(store: Store) -> Iterator[str]:
@@ -182,7 +191,12 @@ def _take_in(store: Store, folder: str) -> tuple[Head, Label | None] | None:
     if label is not None and label.oaio_id and store.record_of_id(label.oaio_id) is not None:
         label = None  # there is a newer working copy of that object
     path = store.files.absolute(f"{OBJECTS}/{folder}")
-    if label is None and not os.listdir(path):
+    try:
+        there = os.listdir(path)
+    except OSError as error:
+        log.warning("what is in %s is left alone: %s", path, error.strerror)
+        return None
+    if label is None and not there:
         os.rmdir(path)
         return None
     found = _NUMBERED.fullmatch(folder)
@@ -196,7 +210,7 @@ def _take_in(store: Store, folder: str) -> tuple[Head, Label | None] | None:
     store.add_object(
         ObjectRecord(
             key=key, oaio_id=label.oaio_id if label else None, name=name, folder=folder, ino=store.new_ino(),
-            sidecar=_sidecar_name(path, label), right=label.right if label else Right.CREATE,
+            sidecar=_sidecar_name(there, label), right=label.right if label else Right.CREATE,
             csh_id=label.csh_id if label else "", username=label.username if label else user,
             device_id=label.device_id if label else device_id, app_id=label.app_id if label else "oaiofs",
             dialect=label.dialect if label else "classic", values=label.values if label else {},
@@ -211,11 +225,10 @@ def _take_in(store: Store, folder: str) -> tuple[Head, Label | None] | None:
     return store.heads[key], label
 
 
-def _sidecar_name(folder: str, label: Label | None) -> str:
+def _sidecar_name(there: list[str], label: Label | None) -> str:
     if label is not None and _SIDECAR.fullmatch(label.sidecar):
         return label.sidecar
-    there = [name for name in os.listdir(folder) if _SIDECAR.fullmatch(name)]
-    return max(there, key=len, default=names.sidecar_name(()))
+    return max(filter(_SIDECAR.fullmatch, there), key=len, default=names.sidecar_name(()))
 
 
 def _would_look_deleted(store: Store, record: ObjectRecord) -> bool:

@@ -251,7 +251,7 @@ class _Comparison:
             return
         try:
             objects.judge_sidecar(self.store, node)
-        except InvalidSidecar as error:
+        except (InvalidSidecar, OSError) as error:  # of what can't be read nobody knows whether it is an edit
             log.warning("%s/%s: %s", self.head.name, self.head.sidecar, error)
 
     def _leave_name(self) -> None:
@@ -265,6 +265,8 @@ class _Comparison:
             return not objects.sidecar_text(self.store, node).strip()
         except FileNotFoundError:
             return True
+        except OSError:
+            return False
 
     def _shows_values(self, node: Node) -> bool:
         """Whether the sidecar's text is what its row says: the values as they are, or a draft."""
@@ -273,6 +275,6 @@ class _Comparison:
             return True
         try:
             parsed = sidecar.parse(objects.sidecar_text(self.store, node))
-        except (InvalidSidecar, FileNotFoundError):
+        except (InvalidSidecar, OSError):
             return False
         return merge.same(parsed, record.values)

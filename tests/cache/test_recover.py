@@ -452,6 +452,109 @@ def test_something_else_where_the_label_was(root: Root, head: Head, make: Callab
     assert not is_dirty(root, head)
 
 
+def close(path: Path) -> None:
+    """Let nobody read, write or enter it; a test that can't is none."""
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("to this user nothing is closed")
+
+
+def unknown_file(root: Root, head: Head) -> None:
+    place(root, head, "found.txt").touch()
+    close(place(root, head, "found.txt"))
+
+
+def unknown_folder(root: Root, head: Head) -> None:
+    place(root, head, "d").mkdir()
+    close(place(root, head, "d"))
+
+
+def known_folder(root: Root, head: Head) -> None:
+    folder = tree.make_folder(root.store, head.ino, "d", 0o755)
+    root.file(folder.ino, "inside.txt", b"inside")
+    close(place(root, head, "d"))
+
+
+def sidecar(root: Root, head: Head) -> None:
+    close(place(root, head, "values.json"))
+
+
+def written_sidecar(root: Root, head: Head) -> None:
+    root.write(root.store.child(head.ino, "values.json"), b'{"_name": "Notes", "k": 1}')  # type: ignore[arg-type]
+    close(place(root, head, "values.json"))
+
+
+def expected_placeholder(root: Root, head: Head) -> None:
+    with_placeholder(root, head)
+    place(root, head, "a.txt").write_bytes(b"far")
+    close(place(root, head, "a.txt"))
+
+
+def label(root: Root, head: Head) -> None:
+    close(root.path / "objects" / f"{head.folder}.json")
+
+
+def unknown_working_copy(root: Root, head: Head) -> None:
+    (root.path / "objects" / "Lost.7").mkdir()
+    close(root.path / "objects" / "Lost.7")
+
+
+def detached_file(root: Root, head: Head) -> None:
+    (root.path / "detached" / "77").touch()
+    close(root.path / "detached" / "77")
+
+
+def detached_folder(root: Root, head: Head) -> None:
+    (root.path / "detached" / "77").mkdir()
+    close(root.path / "detached" / "77")
+
+
+def staged_folder(root: Root, head: Head) -> None:
+    (root.path / "staging" / "1-1").mkdir()
+    close(root.path / "staging" / "1-1")
+
+
+CLOSED = [unknown_file, unknown_folder, known_folder, sidecar, written_sidecar, expected_placeholder, label,
+          unknown_working_copy, detached_file, detached_folder, staged_folder]  # fmt: skip
+
+
+@pytest.mark.parametrize("made", CLOSED, ids=lambda made: made.__name__)
+def test_what_is_closed_to_its_owner_keeps_nobody_from_mounting(
+    root: Root, head: Head, made: Callable[[Root, Head], None]
+) -> None:
+    """And what was beside it is mended."""
+    root.wrong_on_purpose = "what can't be looked at may be anything"
+    place(root, head, "beside.txt").write_bytes(b"beside")
+    made(root, head)
+    root.reopen()
+    root.reopen()
+    assert {"a.txt", "b.txt", "beside.txt"} <= set(root.store.attached(head.key))
+    assert set(root.store.by_name) == {"Notes"}
+    if made is known_folder:
+        assert "d/inside.txt" in root.store.attached(head.key)
+    if made is sidecar:
+        assert json.loads(root.content(head, "values.json")) == {"_name": "Notes"}
+    if made is written_sidecar:
+        place(root, head, "values.json").chmod(0o600)
+        root.reopen()
+        assert root.store.record(head.key).values == {"_name": "Notes", "k": 1}
+
+
+@pytest.mark.logs_errors
+def test_a_closed_working_copy_keeps_no_other_from_being_mended(root: Root, head: Head) -> None:
+    root.wrong_on_purpose = "what can't be looked at may be anything"
+    other = root.object("Other")
+    place(root, other, "found.txt").write_bytes(b"found")
+    close(place(root, head, ""))
+    root.reopen()
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt"}
+    assert set(root.store.attached(other.key)) == {"found.txt"}
+    place(root, head, "").chmod(0o700)
+    place(root, head, "later.txt").write_bytes(b"later")
+    root.reopen(clean=True)  # which it says, and is not
+    assert set(root.store.attached(head.key)) == {"a.txt", "b.txt", "later.txt"}
+
+
 def test_downloads_and_snapshots_on_their_way_are_cleared_away(root: Root, head: Head) -> None:
     (root.path / "staging" / "1-1").write_bytes(b"half")
     root.reopen(clean=True)
