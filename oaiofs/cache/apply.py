@@ -368,8 +368,9 @@ def take_back(store: Store, node: Node, device_id: str) -> frozenset[tuple[int, 
     if inode is None or not written or record.removed:
         with store.state.transaction():
             if inode is not None:
-                name = node.name.rpartition("/")[2]  # written after its object had gone: to the trash with it
-                target = f"{TRASH}/{record.folder}/{node.ino} {name}" if written else ""
+                stem, extension = names.split_extension(node.name.rpartition("/")[2])
+                name = names.fit(f"{node.ino} {stem}", extension)  # written after its object had gone: to the trash
+                target = f"{TRASH}/{record.folder}/{name}" if written else ""
                 objects.move_later(store, place, target, inode)
             store.delete_node(node.ino)
         return frozenset(objects.run_intents(store))

@@ -347,9 +347,10 @@ def test_what_waits_for_its_rename_outlives_a_start(root: Root, caplog: pytest.L
     assert list((root.path / "staging").iterdir()) == []
 
 
-def test_a_displaced_file_written_after_its_object_left_goes_to_the_trash(root: Root) -> None:
-    head = agreed(root, a=b"old")
-    node = root.store.child(head.ino, "a.txt")
+@pytest.mark.parametrize("stem", ["a", "x" * 251])
+def test_a_displaced_file_written_after_its_object_left_goes_to_the_trash(root: Root, stem: str) -> None:
+    head = agreed(root, **{stem: b"old"})
+    node = root.store.child(head.ino, f"{stem}.txt")
     assert node is not None
     root.store.writers[node.ino] += 1
     root.pull(head, *newer())
