@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from oaiofs.cli import adding, sharing, values
 from oaiofs.cli import objects as listing
 from oaiofs.core.model import Right
 from tests.clikit import command, home, oaiofs, refused
+from tests.mountkit import wait_for
 
 __all__ = ["home"]
 
@@ -112,6 +115,28 @@ def run(root: Path, *words: object, code: int = 0) -> subprocess.CompletedProces
 def told(root: Path) -> dict[str, tuple[str, str]]:
     found = json.loads(run(root, "ls", "--json").stdout)["objects"]
     return {one["name"]: (one["right"], one["state"]) for one in found}
+
+
+def test_an_add_that_is_killed_leaves_nothing(root: Path, tmp_path: Path) -> None:
+    """It is killed while it waits for the second file, which somebody has a lease on."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.txt").write_text("copied")
+    (source / "b.txt").write_text("never copied")
+    told_so = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the system asks for the lease back
+    descriptor = os.open(source / "b.txt", os.O_RDWR)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        with subprocess.Popen(command("add", "--client-root", root, source, "--name", "trip")) as adding:
+            wait_for(lambda: list((root / "staging").glob("*/a.txt")), 60)
+            adding.kill()
+    finally:
+        os.close(descriptor)
+        signal.signal(signal.SIGIO, told_so)
+    assert list((root / "staging").glob("*/a.txt"))
+    assert told(root) == {"mine": ("C", "dirty"), "theirs": ("r", "dirty")}
+    assert os.listdir(root / "staging") == []
+    assert oaiofs("check", "--client-root", root).returncode == 0
 
 
 def test_without_a_mount_what_needs_no_server_is_done(root: Path, tmp_path: Path) -> None:
