@@ -237,9 +237,12 @@ def _entry(place: str, key: str) -> Entry:
     path = os.path.join(place, key)
     try:
         note = trash.load(read_file(f"{path}{_SUFFIX}", trash.MAX_NOTE_BYTES + 1))
-    except (StateError, OSError) as error:
-        reason = "it has no note" if isinstance(error, FileNotFoundError) else str(error)
-        note = trash.unknown(key, reason)
+    except FileNotFoundError:
+        note = trash.unknown(key, "it has no note")
+    except OSError as error:
+        note = trash.unknown(key, f"its note can't be read: {error.strerror}")
+    except StateError as error:
+        note = trash.unknown(key, str(error))
     status = _status(path)
     if status is None or not stat.S_ISDIR(status.st_mode):
         return Entry(key, note, 0, 0, None)
