@@ -126,7 +126,10 @@ def test_an_add_that_is_killed_leaves_nothing(root: Path, tmp_path: Path) -> Non
     told_so = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the system asks for the lease back
     descriptor = os.open(source / "b.txt", os.O_RDWR)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError as error:
+            pytest.skip(f"this file system grants no lease: {error.strerror}")
         with subprocess.Popen(command("add", "--client-root", root, source, "--name", "trip")) as adding:
             wait_for(lambda: list((root / "staging").glob("*/a.txt")), 60)
             adding.kill()
