@@ -42,8 +42,11 @@ REPOSITORY = Path(__file__).parent.parent
 _START_TIMEOUT = 30.0
 _END_TIMEOUT = 30.0
 _KILL_TIMEOUT = 10.0
-#: Seconds after which a mount is killed: a program stuck in it can't be interrupted in any other way.
-_LIFETIME = 100.0
+#: Seconds after which a mount is killed: a program stuck in it can't be interrupted in any other way. Little less than
+#: a test may take, so that none fails by it that would have come to its end.
+LIFETIME = 280.0
+#: Seconds that is waited for what is to come by itself: how fast it comes is measured in tests of their own.
+PATIENCE = 60.0
 _LOUD = re.compile(r" (WARNING|ERROR|CRITICAL) |^Traceback|^\w*(Error|Warning): |oaiofs: ", re.MULTILINE)
 
 T = TypeVar("T")
@@ -58,6 +61,9 @@ def _missing() -> str:
 #: For every module with real mounts: ``pytestmark = needs_fuse``.
 needs_fuse = [pytest.mark.fuse, pytest.mark.skipif(bool(_missing()), reason=_missing() or "FUSE is there")]
 
+#: For a test whose edits are to be one version, however long they take: ``d1`` sends nothing before it is asked to.
+when_asked = pytest.mark.parametrize("quiet", [60.0], ids=["when asked"])
+
 
 class Account(NamedTuple):
     """A user of the server."""
@@ -66,7 +72,7 @@ class Account(NamedTuple):
     password: str
 
 
-def wait_for(predicate: Callable[[], T | None], timeout: float = 15.0, what: str = "") -> T:
+def wait_for(predicate: Callable[[], T | None], timeout: float = PATIENCE, what: str = "") -> T:
     """The first truthy value of *predicate*, asked again and again; an OSError counts as not yet."""
     deadline = time.monotonic() + timeout
     while True:
@@ -84,7 +90,7 @@ def wait_for(predicate: Callable[[], T | None], timeout: float = 15.0, what: str
         time.sleep(0.03)
 
 
-def wait_same(look: Callable[[], object], expected: object, timeout: float = 15.0) -> None:
+def wait_same(look: Callable[[], object], expected: object, timeout: float = PATIENCE) -> None:
     """Wait until *look* gives *expected*; the failure shows what it gave instead."""
     with contextlib.suppress(AssertionError):
         wait_for(lambda: look() == expected, timeout)
@@ -112,7 +118,7 @@ class MountKit:
         quiet: float = 0.3,
         arguments: tuple[str, ...] = (),
         environ: dict[str, str] | None = None,
-        lifetime: float = _LIFETIME,
+        lifetime: float = LIFETIME,
         fresh: bool = False,
     ) -> None:
         self.lifetime = lifetime

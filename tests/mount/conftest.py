@@ -24,8 +24,14 @@ def new_mount(oaio_server: ServerKit, account: Account) -> Iterator[MountMaker]:
 
 
 @pytest.fixture
-def d1(new_mount: MountMaker) -> MountKit:
-    return new_mount("d1")
+def quiet() -> float:
+    """Seconds that ``d1`` waits after a change before it sends it; ``when_asked`` makes them many."""
+    return 0.3
+
+
+@pytest.fixture
+def d1(new_mount: MountMaker, quiet: float) -> MountKit:
+    return new_mount("d1", quiet=quiet)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.depth import deep, examples
-from tests.mountkit import MountKit, MountMaker, needs_fuse
+from tests.mountkit import LIFETIME, MountKit, MountMaker, needs_fuse
 
 from .differential import KINDS, Chance, Disk, operation
 from .trees import SIDECAR, without_times
@@ -60,7 +60,7 @@ class _Model(RuleBasedStateMachine):
 
 
 def test_a_mount_does_what_a_plain_disk_does(new_mount: MountMaker, tmp_path: Path) -> None:
-    d1 = new_mount("d1", lifetime=SETTINGS.max_examples + 60)  # an example takes a fraction of a second
+    d1 = new_mount("d1", lifetime=max(LIFETIME, SETTINGS.max_examples + 60))  # an example takes a fraction of a second
 
     class Model(_Model):
         mount = d1
