@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,14 +20,24 @@ class SwitchedServer:
     def __init__(self, data: Path) -> None:
         self._data = data
         self._running = contextlib.ExitStack()
+        self._held = contextlib.ExitStack()
         self.kit = self._running.enter_context(serving(data))
         self.port = int(self.kit.url.rpartition(":")[2])
 
-    def off(self) -> None:
+    def end(self) -> None:
         self._running.close()
+        self._held.close()
+
+    def off(self) -> None:
+        """Nobody listens at the port, and nobody else can take it."""
+        self._running.close()
+        held = self._held.enter_context(socket.socket())
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", self.port))
 
     def on(self) -> None:
         self.kit = self._running.enter_context(serving(self._data, self.port))
+        self._held.close()
 
     @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:
@@ -44,4 +55,4 @@ def server(tmp_path: Path) -> Iterator[SwitchedServer]:
     try:
         yield switched
     finally:
-        switched.off()
+        switched.end()
