@@ -10,7 +10,7 @@ import pytest
 
 from oaiofs.cache import rootchoice
 from oaiofs.cache.store import Store
-from tests.mountkit import Account, Cloud, MountKit, MountMaker, needs_fuse, wait_same
+from tests.mountkit import Account, Cloud, MountKit, MountMaker, needs_fuse, wait_same, when_asked
 from tests.serverkit import ServerKit
 
 pytestmark = needs_fuse
@@ -115,6 +115,7 @@ def test_a_server_that_is_away_is_said(d1: MountKit, new_mount: MountMaker, oaio
         assert run.stderr.count("\n") == 1, "one sentence"
 
 
+@when_asked
 def test_old_versions(d1: MountKit, cloud: Cloud) -> None:
     notes(d1)
     first = cloud.objects()["notes"].stamp
