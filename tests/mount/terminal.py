@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+#: Seconds that a program may take to show something or to end: not so long for a test to be cut off instead.
+PATIENCE = 60.0
 _SIZE = "rows 40 cols 120"
 # Colours, cursor movements, titles and character sets: all that is no text.
 _CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]|\x1b[=>78cDEHMNOZ]")
@@ -60,7 +62,7 @@ class Terminal:
         """Make the terminal another size, and tell the program."""
         termios.tcsetwinsize(self._master, (rows, columns))
 
-    def wait_for(self, pattern: str, timeout: float = 20.0) -> str:
+    def wait_for(self, pattern: str, timeout: float = PATIENCE) -> str:
         """Read until the screen shows *pattern* (a regular expression); all that came before and with it."""
         deadline = time.monotonic() + timeout
         searched = re.compile(pattern.encode())
@@ -71,7 +73,7 @@ class Terminal:
         self.screen = self._raw
         return shown.decode(errors="replace")
 
-    def ended(self, timeout: float = 20.0) -> int:
+    def ended(self, timeout: float = PATIENCE) -> int:
         """Read until the program ends; its exit code."""
         deadline = time.monotonic() + timeout
         while self._read(deadline):
