@@ -17,7 +17,18 @@ from pathlib import Path
 import pytest
 
 from tests.depth import deep
-from tests.mountkit import Account, Cloud, MountKit, MountMaker, mounting, needs_fuse, tree, wait_for, wait_same
+from tests.mountkit import (
+    PATIENCE,
+    Account,
+    Cloud,
+    MountKit,
+    MountMaker,
+    mounting,
+    needs_fuse,
+    tree,
+    wait_for,
+    wait_same,
+)
 
 from .refusing import refused
 from .rows import cloud, here, make, make_object, owner, remount, xattr
@@ -141,7 +152,7 @@ def test_offline_what_was_evicted_is_refused(server: SwitchedServer) -> None:
         assert [getattr(after, field) for field in same] == [getattr(before, field) for field in same]
         assert (place / "b.raw").read_bytes() == content("b.raw")
         server.on()
-        wait_for(lambda: (place / "a.raw").read_bytes() == content("a.raw"), 60)
+        wait_for(lambda: (place / "a.raw").read_bytes() == content("a.raw"))
 
 
 def test_killed_while_copies_come_and_go(new_mount: MountMaker, cloud: Cloud) -> None:
@@ -168,10 +179,10 @@ def test_killed_while_copies_come_and_go(new_mount: MountMaker, cloud: Cloud) ->
             with suppress(AssertionError):
                 wait_for(lambda: grown(seen, kit) >= enough + len(before), 1)  # noqa: B023
             if rounds > KILLS:
-                wait_for(lambda: seen - {path.name for path in local_files(kit.client_root)}, 30)  # noqa: B023
+                wait_for(lambda: seen - {path.name for path in local_files(kit.client_root)})  # noqa: B023
             kit.kill()
             for one in reading:
-                one.result(20)
+                one.result(PATIENCE)
         after = {path.name for path in local_files(kit.client_root)}
         went, came = went + len(seen - after), came + len(seen - before)
         for path in local_files(kit.client_root):
