@@ -249,7 +249,7 @@ def test_sqlite(d1: MountKit, d2: MountKit, place: Path, journal: str, tmp_path:
     program = """if True:
         import sqlite3, sys
         name, journal, writer = sys.argv[1:]
-        database = sqlite3.connect(name, timeout=30, isolation_level=None)
+        database = sqlite3.connect(name, timeout=120, isolation_level=None)
         assert database.execute(f"PRAGMA journal_mode={journal}").fetchone() == (journal,)
         database.execute("CREATE TABLE IF NOT EXISTS entry (writer, number, filling)")
         for number in range(40):
@@ -259,7 +259,7 @@ def test_sqlite(d1: MountKit, d2: MountKit, place: Path, journal: str, tmp_path:
         database.close()"""
     file = place / "data.sqlite"
     writers = [subprocess.Popen([sys.executable, "-c", program, file, journal, str(n)]) for n in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(150) for writer in writers] == [0, 0, 0]
     count = "SELECT count(*), sum(number), sum(length(filling)) FROM entry"
     there = arrived(d1, d2, place.name)
     for folder in (place, there):

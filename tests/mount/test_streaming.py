@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faultproxy import Fault, ThreadedProxy, proxy_in_thread
-from tests.mountkit import Account, MountKit, mounting, needs_fuse, wait_for, wait_same
+from tests.mountkit import PATIENCE, Account, MountKit, mounting, needs_fuse, wait_for, wait_same
 from tests.serverkit import ServerKit
 
 from .refusing import refused
@@ -25,6 +25,8 @@ pytestmark = needs_fuse
 
 MIB = 1 << 20
 SIZE = 24 * MIB
+#: Less seconds than a server that says nothing is waited for: 30.
+SHORTER = 25.0
 #: Outages are told.
 OUTAGE = (r"WARNING oaiofs\.sync\.watch: offline: ", r"WARNING oaiofs\.sync: \w+ of ")
 
@@ -87,8 +89,8 @@ def test_what_has_come_is_read_while_the_rest_is_on_its_way(
             rest = others.submit(file.readall)
             other = others.submit(film(far).read_bytes)
             proxy.release(held)
-            assert rest.result(30) == content[MIB:]
-            assert other.result(30) == content
+            assert rest.result(PATIENCE) == content[MIB:]
+            assert other.result(PATIENCE) == content
         wait_same(lambda: local(far), [SIZE])
         assert os.pread(file.fileno(), 100, 5 * MIB) == content[5 * MIB : 5 * MIB + 100]
     after = film(far).stat()
@@ -100,7 +102,7 @@ def test_what_has_come_is_read_while_the_rest_is_on_its_way(
 def test_the_end_of_a_large_file_needs_no_more_than_a_range(
     far: MountKit, proxy: ThreadedProxy, held: Fault, content: bytes
 ) -> None:
-    tail = subprocess.run(["tail", "-c", "1000", film(far)], capture_output=True, timeout=20, check=True).stdout
+    tail = subprocess.run(["tail", "-c", "1000", film(far)], capture_output=True, timeout=SHORTER, check=True).stdout
     assert tail == content[-1000:]
     assert local(far) == []
     ranges = [part for _, part in proxy.gets if part]
@@ -130,7 +132,7 @@ def test_mapped_into_memory(far: MountKit, proxy: ThreadedProxy, held: Fault, co
         assert program.stdout is not None
         assert program.stdout.read(2000) == content[:1000] + content[12 * MIB : 12 * MIB + 1000]
         proxy.release(held)
-        assert program.communicate(b"go on\n", 30)[0] == content
+        assert program.communicate(b"go on\n", PATIENCE)[0] == content
 
 
 def test_who_writes_waits_for_all_of_it(far: MountKit, proxy: ThreadedProxy, held: Fault, content: bytes) -> None:
@@ -140,7 +142,7 @@ def test_who_writes_waits_for_all_of_it(far: MountKit, proxy: ThreadedProxy, hel
         assert local(far) == []
         assert not writing.done()
         proxy.release(held)
-        descriptor = writing.result(30)
+        descriptor = writing.result(PATIENCE)
         os.pwrite(descriptor, b"mine", 0)
         os.close(descriptor)
         assert os.pread(reader.fileno(), 4, 0) == b"mine", "one file for both, as on a disk"
@@ -167,9 +169,9 @@ def test_who_is_ended_while_it_waits_ends_at_once(
     with subprocess.Popen(words, stdout=subprocess.PIPE) as program, open(film(far), "rb") as other:
         assert program.stdout is not None
         assert program.stdout.readline() == b"reading\n"
-        wait_for(lambda: waits_for_mount(program.pid), 5, "the read")
+        wait_for(lambda: waits_for_mount(program.pid), what="the read")
         program.send_signal(number)
-        code = program.wait(10)
+        code = program.wait(SHORTER)
         assert (code, program.stdout.read()) == {
             signal.SIGINT: (0, b"interrupted\n"), signal.SIGKILL: (-signal.SIGKILL, b"")
         }[number]  # fmt: skip
@@ -186,7 +188,7 @@ def test_bytes_that_fail_their_checksum_are_nobodys(
     with open(film(far), "rb", buffering=0) as file:
         assert file.read(MIB) == content[:MIB]
         proxy.release(held)
-        wait_for(lambda: film(far).stat().st_ino != before, 20, "another inode")
+        wait_for(lambda: film(far).stat().st_ino != before, what="another inode")
         wait_same(lambda: refuses(file.fileno(), 0), errno.EIO)  # what the kernel had of it is forgotten
         assert refuses(file.fileno(), 20 * MIB) == errno.EIO
         assert local(far) == []
@@ -244,7 +246,7 @@ def test_the_mount_ends_in_the_middle(far: MountKit, held: Fault, content: bytes
         assert os.pread(file, 1000, 0) == content[:1000]
         waiting = others.submit(refuses, file, 3 * MIB)
         far.stop()
-        assert waiting.result(10) in (errno.EINTR, errno.ENOTCONN, errno.ECONNABORTED)
+        assert waiting.result(SHORTER) in (errno.EINTR, errno.ENOTCONN, errno.ECONNABORTED)
         refused(errno.ENOTCONN, lambda: os.close(file))
     assert local(far) == []
     far.start()
@@ -305,7 +307,7 @@ def test_emptied_in_the_middle(far: MountKit, held: Fault, content: bytes) -> No
         assert file.read(1000) == content[:1000]
         waiting = others.submit(os.pread, file.fileno(), 1000, 3 * MIB)
         film(far).write_bytes(b"new")
-        assert waiting.result(10) == b""
+        assert waiting.result(SHORTER) == b""
         assert os.pread(file.fileno(), 100, 0) == b"new"
     assert film(far).read_bytes() == b"new"
 
@@ -340,9 +342,9 @@ def test_a_large_file_that_was_only_looked_into_is_given_up(
     far: MountKit, proxy: ThreadedProxy, held: Fault, content: bytes
 ) -> None:
     staging = far.client_root / "staging"
-    head = subprocess.run(["head", "-c", "1000", film(far)], capture_output=True, timeout=20, check=True).stdout
+    head = subprocess.run(["head", "-c", "1000", film(far)], capture_output=True, timeout=SHORTER, check=True).stdout
     assert head == content[:1000]
     assert len(os.listdir(staging)) == 1
-    wait_for(lambda: not os.listdir(staging), 30, "the end of a download that nobody wants")
+    wait_for(lambda: not os.listdir(staging), what="the end of a download that nobody wants")
     proxy.release(held)
     assert film(far).read_bytes() == content
