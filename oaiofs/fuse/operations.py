@@ -261,15 +261,19 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        _, listing = self._listings[fh]
+        folder, listing = self._listings[fh]
         for index in range(start_id, len(listing)):
             ino, name = listing[index]
             try:
-                attributes = await self._attributes(ino)
+                attributes = await self._listed(folder, ino, name)
             except (OaiofsError, OSError):  # gone since the listing was made
                 continue
             if not pyfuse3.readdir_reply(token, FileNameT(name.encode()), _entry(attributes), index + 1):
                 return
+
+    async def _listed(self, folder: int, ino: int, name: str) -> Attributes:
+        """What a name is now: the kernel takes it up with what it is told here, and believes that for long."""
+        return await self.vfs.history.getattr(ino) if is_history(ino) else self.vfs.listed(folder, ino, name)
 
     @_answered
     async def releasedir(self, fh: FileHandleT) -> None:

@@ -183,6 +183,16 @@ class Vfs:
             raise NotADirectory(f"{self.store.node(ino).name} is no folder")
         return sorted(((node.ino, node.name) for node in self.store.children(ino)), key=lambda entry: entry[1])
 
+    def listed(self, folder: int, ino: int, name: str) -> Attributes:
+        """What the entry (*ino*, *name*) of an older listing of the folder is now; by name, whatever inode that has.
+
+        Raises NotFound where the name is gone, also when what had it goes on under another one.
+        """
+        node = self.store.find_node(ino)
+        if node is not None and (node.parent, node.name) == (folder, name):
+            return self.getattr(ino)
+        return self.lookup(folder, name)
+
     async def sync_folder(self, ino: int) -> None:
         """The names in the directory are on this machine's disk."""
         if is_history(ino):
