@@ -88,5 +88,8 @@ class Announcer:
                     log.debug("announcing: %s", error)
 
     def _tell(self, parent: int, name: str) -> None:
-        self._kernel.invalidate_entry(parent, name.encode())
+        try:
+            self._kernel.invalidate_entry(parent, name.encode())
+        except FileNotFoundError:  # as of most names that are new; the directory is known all the same
+            pass
         self._kernel.invalidate_inode(parent, attr_only=True)  # the directory's times

@@ -436,3 +436,15 @@ def test_saving_on_both_in_turns_makes_no_conflict(d1: MountKit, d2: MountKit, c
         text += f"{number}\n"
         arrives(reader, text)
     assert len(cloud.stamps("talk")) == 7
+
+
+def test_a_folder_has_the_time_at_which_another_came_into_it(d1: MountKit, d2: MountKit) -> None:
+    (d1.path / "notes").mkdir()
+    d1.sync()
+    d2.sync()
+    before = (d2.path / "notes").stat().st_mtime_ns
+    (d1.path / "notes" / "new").mkdir()
+    (d1.path / "notes" / "new" / "a.txt").write_text("first")
+    d1.sync()
+    d2.sync()
+    assert (d2.path / "notes").stat().st_mtime_ns > before
