@@ -407,7 +407,7 @@ class Device:
             self.close_file(handle)
 
     async def rename(self, old: str, new: str) -> None:
-        await self.vfs.rename(*self.place(old), *self.place(new))
+        self.vfs.rename(*self.place(old), *self.place(new))
 
     def unlink(self, path: str) -> None:
         self.vfs.unlink(*self.place(path))

@@ -62,14 +62,19 @@ def render(values: Values) -> bytes:
     return (json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def check_size(size: int) -> None:
+    """Raises InvalidSidecar for more bytes than a sidecar may have."""
+    if size > MAX_BYTES:
+        raise InvalidSidecar(f"The sidecar is larger than {MAX_BYTES} bytes: keep large data in an attached file.")
+
+
 def parse(data: bytes) -> dict[str, Any]:
     """The values that a sidecar's text stands for, without a list of attached files.
 
     Raises InvalidSidecar, with the place, for everything that is not one JSON object in UTF-8, for keys given twice,
     for numbers and text that don't survive the wire, and for reserved keys of a wrong kind.
     """
-    if len(data) > MAX_BYTES:
-        raise InvalidSidecar(f"The sidecar is larger than {MAX_BYTES} bytes: keep large data in an attached file.")
+    check_size(len(data))
     text = _decode(data)
     if not text.strip(" \t\r\n"):
         raise InvalidSidecar("The file is empty: for no values at all write {}.", 1, 1)

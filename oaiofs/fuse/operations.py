@@ -134,8 +134,7 @@ class Operations(pyfuse3.Operations):
         flags: FlagT,
         ctx: RequestContext,
     ) -> None:
-        with self.callers.waiting(ctx.pid):
-            await self.vfs.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), flags)
+        self.vfs.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), flags)
 
     @_answered
     async def symlink(

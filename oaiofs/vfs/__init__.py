@@ -2,8 +2,8 @@
 
 One directory per object, its values as a sidecar, its attached files as files. Must not know FUSE (``fuse`` translates
 its requests and our errors), nor when anything reaches the servers (``sync`` is told by the store's doorbell). Only
-``open``, ``read`` and ``truncate`` of a placeholder, renaming one over a sidecar, ``history`` and changing ``access``
-wait for the network.
+``open``, ``read`` and ``truncate`` of a placeholder, ``history`` and changing ``access`` wait for the network. Nothing
+that changes names does: the kernel holds their folder meanwhile, and whatever is announced to it would have to wait.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class Vfs:
         self.rights.check_writable(parent)
         tree.unlink(self.store, self._existing(parent, name))
 
-    async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int = 0) -> None:
+    def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int = 0) -> None:
         """rename(2), with RENAME_NOREPLACE. Raises CrossesObjects where programs are to copy instead."""
         self.check_name(parent, name)
         self.check_name(new_parent, new_name)
@@ -333,20 +333,20 @@ class Vfs:
         if not replace and self._child(new_parent, new_name) is not None:
             raise Exists(f"{new_name} exists already")
         if new_parent == head.ino and new_name == head.sidecar and not self.store.is_sidecar(node):
-            await self._save_sidecar(node, head)
+            self._save_sidecar(node, head)
             return
         tree.rename(self.store, node, new_parent, new_name)
 
-    async def _save_sidecar(self, node: Node, head: Head) -> None:
-        """A file renamed over the sidecar is the new sidecar if it holds values; else its text is kept as a draft."""
+    def _save_sidecar(self, node: Node, head: Head) -> None:
+        """A file renamed over the sidecar is the new sidecar if it holds values; else its text is kept as a draft.
+
+        Raises CrossesObjects for one that is not here: programs copy it then, and wait for its bytes as they read it.
+        """
         if node.kind is not Kind.FILE:
             raise NotPermitted(f"{head.sidecar} shows the object's values and can't be a folder or a link")
         if not node.local:
-            await self._outlook.hydrate(node.ino)
-            node = self.store.node(node.ino)
-            if self.rights.head_of(head.ino).sidecar != head.sidecar:  # meanwhile that name went to an attached file
-                tree.rename(self.store, node, head.ino, head.sidecar)
-                return
+            sidecar.check_size(node.size)  # which would be downloaded for nothing
+            raise CrossesObjects(f"{node.name} is not on this machine: copy it over {head.sidecar}")
         data = objects.sidecar_text(self.store, node)
         try:
             sidecar.parse(data)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.mountkit import Cloud, MountKit, needs_fuse, tree, wait_for, wait_same, when_asked
+
+from .refusing import refused
 
 pytestmark = needs_fuse
 
@@ -448,3 +452,18 @@ def test_a_folder_has_the_time_at_which_another_came_into_it(d1: MountKit, d2: M
     d1.sync()
     d2.sync()
     assert (d2.path / "notes").stat().st_mtime_ns > before
+
+
+def test_mv_of_a_file_that_is_not_here_makes_it_the_values(d1: MountKit, d2: MountKit) -> None:
+    (d1.path / "notes").mkdir()
+    (d1.path / "notes" / "new.json").write_text('{"_name": "notes", "n": 1}')
+    d1.sync()
+    d2.sync()
+    new, sidecar = d2.path / "notes" / "new.json", d2.path / "notes" / "values.json"
+    refused(errno.EXDEV, lambda: new.rename(sidecar))
+    # Where its two steps are more than 2 s apart, the sidecar is back in between, and mv is told so; then it is here.
+    wait_for(lambda: subprocess.run(["mv", new, sidecar], check=False).returncode == 0)
+    assert (values(d2.path / "notes"), new.exists()) == ({"_name": "notes", "n": 1}, False)
+    d2.sync()
+    d1.sync()
+    assert values(d1.path / "notes") == {"_name": "notes", "n": 1}

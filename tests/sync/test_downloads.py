@@ -9,6 +9,7 @@ import trio
 
 from oaiofs import errors
 from oaiofs.cache.workdir import md5_of
+from oaiofs.core import sidecar
 from oaiofs.core.model import Right
 from oaiofs.errors import OaiofsError
 from tests.devicekit import World, share, simulated
@@ -124,6 +125,21 @@ async def test_a_file_replaced_while_it_is_downloaded_is_not_mixed_up(world: Wor
     assert await three.read("Notes/a.txt") == b"newer"
     assert three.ino("Notes/a.txt") != ino
     assert os.listdir(three.root / "staging") == []
+
+
+@simulated
+async def test_a_placeholder_is_no_sidecar_and_nobody_waits_to_find_out(world: World) -> None:
+    one, two = await two_with_a_number(world)
+    await one.write("Notes/new.json", b'{"_name": "Notes", "n": 2}')
+    await one.write("Notes/large.json", b" " * (sidecar.MAX_BYTES + 1))
+    await world.go_on(14)
+    for name, refusal in (("new.json", errors.CrossesObjects), ("large.json", errors.InvalidSidecar)):
+        with pytest.raises(refusal):
+            await two.rename(f"Notes/{name}", "Notes/values.json")
+    assert "get" not in two.calls, "nothing was downloaded for it"
+    assert await two.values("Notes") == {"_name": "Notes", "n": 1}
+    assert two.store.record(two.store.by_name["Notes"].key).draft is None
+    assert {"new.json", "large.json"} <= set(await two.files("Notes")), "both are where they were"
 
 
 @simulated
