@@ -7,9 +7,11 @@ from typing import Any
 import pyfuse3
 import pytest
 
+from oaiofs import transfer, vfs
 from oaiofs.cache.store import ROOT_INO
 from oaiofs.fuse import Operations
 from tests.devicekit import Device, World, simulated
+from tests.sync.oldversions import stamps, two_versions
 
 CALLER = pyfuse3.RequestContext()
 
@@ -66,3 +68,24 @@ async def test_a_listing_of_the_mount_tells_of_no_object_by_its_old_name(
     await one.rename("Notes", "Diary")
     await listed(operations, handle)
     assert told == [("Other", one.ino("Other"))]
+
+
+@simulated
+async def test_a_version_too_large_to_be_kept_is_listed_with_one_look_at_it(
+    world: World, told: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer.history, "_MOST_FILES", 1)
+    monkeypatch.setattr(vfs.history, "_MOST_KEPT", 1)
+    _, two = await two_versions(world)
+    operations, tree = Operations(two.vfs), two.vfs.history
+    top = two.vfs.lookup(two.ino("Notes"), ".versions").ino
+    version = await tree.lookup(top, stamps(world)[0])
+    two.forget_calls()
+    handle = await operations.opendir(pyfuse3.InodeT(version.ino), CALLER)
+    assert two.calls["list_tree"] == 1
+    await listed(operations, handle)
+    assert two.calls["list_tree"] == 1
+    assert told == [(name, (await tree.lookup(version.ino, name)).ino) for name in ("a.txt", "d", "values.json")]
+    told.clear()
+    await listed(operations, await operations.opendir(pyfuse3.InodeT(top), CALLER))
+    assert told == [(stamp, (await tree.lookup(top, stamp)).ino) for stamp in stamps(world)]

@@ -39,7 +39,7 @@ from ..errors import InvalidName, NotFound, NotPermitted, OaiofsError
 from ..vfs import Vfs
 from ..vfs.access import is_access
 from ..vfs.attributes import LONG, Attributes
-from ..vfs.history import is_history
+from ..vfs.history import Listing, is_history
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Operations(pyfuse3.Operations):
         self.faults = 0
         self.callers = Callers()
         self._writes_begun = self._writes_ended = 0
-        self._listings: dict[int, tuple[int, list[tuple[int, str]]]] = {}
+        self._listings: dict[int, tuple[int, Listing]] = {}
         self._next_listing = 1
         self._readers: dict[int, int] = {}  # handle whose reads may wait -> who opened it
 
@@ -250,29 +250,25 @@ class Operations(pyfuse3.Operations):
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         if is_history(inode):
             with self.callers.waiting(ctx.pid):
-                entries = await self.vfs.history.entries(inode)
+                listing = await self.vfs.history.listing(inode)
         else:
-            entries = self.vfs.entries(inode)
+            listing = Listing(self.vfs.entries(inode), functools.partial(self.vfs.listed, inode))
         handle = self._next_listing
         self._next_listing += 1
-        self._listings[handle] = (inode, entries)
+        self._listings[handle] = (inode, listing)
         return FileHandleT(handle)
 
     @_answered
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        folder, listing = self._listings[fh]
-        for index in range(start_id, len(listing)):
-            ino, name = listing[index]
-            try:
-                attributes = await self._listed(folder, ino, name)
+        _, listing = self._listings[fh]
+        for index in range(start_id, len(listing.entries)):
+            ino, name = listing.entries[index]
+            try:  # as it is now: the kernel takes the name up with what it is told here, and believes that for long
+                attributes = listing.describe(ino, name)
             except (OaiofsError, OSError):  # gone since the listing was made
                 continue
             if not pyfuse3.readdir_reply(token, FileNameT(name.encode()), _entry(attributes), index + 1):
                 return
-
-    async def _listed(self, folder: int, ino: int, name: str) -> Attributes:
-        """What a name is now: the kernel takes it up with what it is told here, and believes that for long."""
-        return await self.vfs.history.getattr(ino) if is_history(ino) else self.vfs.listed(folder, ino, name)
 
     @_answered
     async def releasedir(self, fh: FileHandleT) -> None:

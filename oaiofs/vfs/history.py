@@ -14,7 +14,9 @@ from __future__ import annotations
 import bisect
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cachetools
 import trio
@@ -80,6 +82,13 @@ class _Tree:
             self.children.setdefault(folder, []).append(name)
 
 
+class Listing(NamedTuple):
+    """(inode, name) of all *entries* of a directory, and what tells of one of them without waiting for anything."""
+
+    entries: list[tuple[int, str]]
+    describe: Callable[[int, str], Attributes]
+
+
 def _grown(version: StoredVersion) -> _Tree:
     return _Tree(version, History.sidecar_name(version), History.values_text(version))
 
@@ -142,17 +151,23 @@ class VersionsTree:
         _, tree, path = await self._find(ino)
         return self._entry(block.key, block.stamp, tree, path)
 
-    async def entries(self, ino: int) -> list[tuple[int, str]]:
-        """(inode, name) of everything in the directory, in a fixed order."""
+    async def listing(self, ino: int) -> Listing:
+        """Everything in the directory, in a fixed order."""
         if ino < _BELOW:
             key = self._head(ino).key
-            return [(self._folder_ino(key, one.stamp), one.stamp) for one in await self._source.versions(key)]
+            return Listing(
+                [(self._folder_ino(key, one.stamp), one.stamp) for one in await self._source.versions(key)],
+                lambda _, name: self._folder(key, Stamp(name)),
+            )
         block, tree, path = await self._find(ino)
         if path not in tree.children:
             raise NotADirectory(f"{path} is no folder")
         start = self._numbers(block.key, block.stamp, tree)
         prefix = f"{path}/" if path else ""
-        return [(start + _index(tree, prefix + name), name) for name in tree.children[path]]
+        return Listing(
+            [(start + _index(tree, prefix + name), name) for name in tree.children[path]],
+            lambda ino, name: self._inside(ino, block.stamp, tree, prefix + name),
+        )
 
     async def open(self, ino: int, flags: int) -> int:
         """A descriptor of a file's bytes, brought here where they are not yet."""
@@ -179,7 +194,9 @@ class VersionsTree:
     def _entry(self, key: int, stamp: Stamp, tree: _Tree, path: str) -> Attributes:
         if not path:
             return self._folder(key, stamp)
-        ino = self._numbers(key, stamp, tree) + _index(tree, path)
+        return self._inside(self._numbers(key, stamp, tree) + _index(tree, path), stamp, tree, path)
+
+    def _inside(self, ino: int, stamp: Stamp, tree: _Tree, path: str) -> Attributes:
         size = tree.sizes[path]
         if size is None:
             return self._described(ino, _FOLDER, 4096, stamps.to_ns(stamp))

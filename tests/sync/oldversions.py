@@ -53,7 +53,7 @@ async def shown(device: Device, stamp: str, name: str = "Notes") -> dict[str, by
     found: dict[str, bytes] = {}
 
     async def walk(ino: int, prefix: str) -> None:
-        for entry, last in await tree.entries(ino):
+        for entry, last in (await tree.listing(ino)).entries:
             attributes = await tree.getattr(entry)
             assert (await tree.lookup(ino, last)) == attributes
             if attributes.mode & 0o40000:

@@ -44,7 +44,7 @@ async def test_which_versions_there_are_costs_two_small_requests_and_is_kept(wor
     top = two.vfs.lookup(two.ino("Notes"), ".versions").ino
     assert two.calls == {}, "the entry itself asks nobody"
     for _ in range(3):
-        assert len(await tree.entries(top)) == 2
+        assert len((await tree.listing(top)).entries) == 2
     assert {name: two.calls[name] for name in two.calls if name != "list_objects"} == {
         "announced_versions": 1, "list_folders": 1,
     }  # fmt: skip
