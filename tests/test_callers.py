@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -83,3 +85,18 @@ async def test_the_call_of_an_ended_program_is_given_up_and_no_other(
     answer.set()
     await trio.testing.wait_all_tasks_blocked()
     assert other == ["answered"]
+
+
+async def test_to_look_at_very_many_who_wait_takes_little_at_once(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, float]] = []
+    monkeypatch.setattr("oaiofs.callers.is_ending", lambda thread: seen.append((thread, trio.current_time())))
+    callers = Callers()
+    nursery.start_soon(callers.watch)
+    with contextlib.ExitStack() as stack:
+        for thread in range(1050):
+            stack.enter_context(callers.waiting(thread))
+        await trio.sleep(2.0)
+    assert {thread for thread, _ in seen} == set(range(1050)), "each has been looked at"
+    assert max(Counter(time for _, time in seen).values()) <= 100

@@ -14,6 +14,10 @@ import pyfuse3
 
 log = logging.getLogger(__name__)
 
+#: Calls that are under way at once: when as many wait for the network, nothing more is answered. One that waits takes
+#: about 12 KiB, and a MiB of address space that stays empty.
+_MOST_CALLS = 2000
+
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """Whether this is not pyfuse3's word that nobody waits for an answer any more: a killed program, or an ended mount.
@@ -31,7 +35,7 @@ async def serve() -> None:
     in the very moment in which a request is taken from it.
     """
     try:
-        await pyfuse3.main(min_tasks=4)
+        await pyfuse3.main(min_tasks=4, max_tasks=_MOST_CALLS)
     except* OSError as broken:
         if any(getattr(error, "errno", None) != errno.ECONNABORTED for error in broken.exceptions):
             raise
