@@ -272,6 +272,7 @@ class _Mount:
 
     async def _say_ready(self, ready: Callable[[], None] | None) -> None:
         await trio.to_thread.run_sync(os.stat, self.settings.mountpoint, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(fuse.widen, self._device)
         self._answers.set()
         if self.vfs.store.state.meta("listed") is None:  # whoever looks at a new one should not see a part
             with trio.move_on_after(_FIRST_LOOK_TIMEOUT):

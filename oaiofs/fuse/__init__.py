@@ -7,6 +7,6 @@
 
 from .announcer import Announcer
 from .operations import Operations
-from .session import attach, detach, serve, stop, write_back
+from .session import attach, detach, serve, stop, widen, write_back
 
-__all__ = ["Announcer", "Operations", "attach", "detach", "serve", "stop", "write_back"]
+__all__ = ["Announcer", "Operations", "attach", "detach", "serve", "stop", "widen", "write_back"]

@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import subprocess
+from pathlib import Path
 
 import pyfuse3
 
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 #: Calls that are under way at once: when as many wait for the network, nothing more is answered. One that waits takes
 #: about 12 KiB, and a MiB of address space that stays empty.
 _MOST_CALLS = 2000
+#: Requests that the kernel makes by itself: so many are under way at most, and without a word of ours. With many more,
+#: whoever asks for something meanwhile would stand in line behind all that is written back.
+_MOST_OF_KERNEL, _USUAL_OF_KERNEL = 256, 12
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
@@ -46,6 +51,28 @@ def attach(operations: pyfuse3.Operations, mountpoint: str, options: set[str]) -
     """Mount. Raises OSError and RuntimeError of libfuse's."""
     logging.getLogger("pyfuse3").addFilter(_is_worth_a_line)
     pyfuse3.init(operations, mountpoint, {*options, *_own_options()})
+
+
+def widen(device: str) -> None:
+    """Have the kernel keep more requests of its own under way; *device*: the mount's, as ``mountinfo`` has it.
+
+    What is read into its cache and what is written back share them: a dozen programs that wait for the network as they
+    read would keep all others' writes from getting here. Nothing happens where the system has no fusectl mounted, and
+    users get no more than the kernel grants them. Blocks, hardly ever for long.
+    """
+    folder = _CONNECTIONS / device.rpartition(":")[2]
+    most = _MOST_OF_KERNEL
+    while most > _USUAL_OF_KERNEL:
+        try:
+            (folder / "max_background").write_text(str(most))
+            (folder / "congestion_threshold").write_text(str(most * 3 // 4))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                log.debug("the kernel's own requests stay as few as they are: %s", error)
+                return
+            most //= 2
+        else:
+            return
 
 
 def detach(*, unmount: bool) -> None:
