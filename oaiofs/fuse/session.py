@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 #: Calls that are under way at once: when as many wait for the network, nothing more is answered. One that waits takes
 #: about 12 KiB, and a MiB of address space that stays empty.
 _MOST_CALLS = 2000
-#: Requests that the kernel makes by itself: so many are under way at most, and without a word of ours. With many more,
-#: whoever asks for something meanwhile would stand in line behind all that is written back.
-_MOST_OF_KERNEL, _USUAL_OF_KERNEL = 256, 12
+#: Requests that the kernel makes by itself: so many are under way at most, and without a word of ours. Each may be a
+#: write of a MiB, held twice while a slow disk takes it: more would be memory that grows with what is written.
+_MOST_OF_KERNEL, _USUAL_OF_KERNEL = 24, 12
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
