@@ -81,6 +81,9 @@ def remote_version(
             work.changed.add((record.ino, store.heads[key].sidecar))
         work.note_folders()
     work.changed |= objects.run_intents(store)
+    for ino in {parent for parent, _ in work.changed} - {ROOT_INO}:
+        if store.find_node(ino) is not None or ino in store.by_ino:
+            store.files.noticed(store.folder_path(ino))
     return Applied(frozenset(work.changed), work.conflicts + len(merged.conflicts))
 
 

@@ -14,6 +14,7 @@ on the disk and belong into a thread; the others are single system calls.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -24,7 +25,6 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .room import is_full
@@ -148,7 +148,7 @@ class Workdir:
         if kept:
             os.unlink(self.absolute(kept))
 
-    @contextmanager
+    @contextlib.contextmanager
     def unnoticed(self, path: str) -> Iterator[None]:
         """The block takes bytes away from *path* or puts them there, and its folder's mtime tells nothing of it.
 
@@ -160,6 +160,11 @@ class Workdir:
             yield
         finally:
             os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def noticed(self, folder: str) -> None:
+        """Something in *folder* has another name or content now, also where no byte of it is here: its mtime tells."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.absolute(folder))
 
     def move(self, source: str, target: str) -> None:
         """Rename within the client root, making *target*'s folders."""

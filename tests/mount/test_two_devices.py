@@ -442,16 +442,28 @@ def test_saving_on_both_in_turns_makes_no_conflict(d1: MountKit, d2: MountKit, c
     assert len(cloud.stamps("talk")) == 7
 
 
-def test_a_folder_has_the_time_at_which_another_came_into_it(d1: MountKit, d2: MountKit) -> None:
-    (d1.path / "notes").mkdir()
-    d1.sync()
-    d2.sync()
-    before = (d2.path / "notes").stat().st_mtime_ns
-    (d1.path / "notes" / "new").mkdir()
-    (d1.path / "notes" / "new" / "a.txt").write_text("first")
-    d1.sync()
-    d2.sync()
-    assert (d2.path / "notes").stat().st_mtime_ns > before
+def test_a_folder_has_the_time_at_which_something_in_it_changed_elsewhere(d1: MountKit, d2: MountKit) -> None:
+    here, there = d1.path / "notes", d2.path / "notes"
+    here.mkdir()
+    (here / "first.txt").write_text("first")
+
+    def makes_folder() -> None:
+        (here / "new").mkdir()
+        (here / "new" / "a.txt").write_text("a")
+
+    changes: list[Callable[[], object]] = [
+        makes_folder, lambda: (here / "b.txt").write_text("b"), lambda: (here / "b.txt").rename(here / "c.txt"),
+        lambda: (here / "c.txt").write_text("changed"), lambda: (here / "c.txt").unlink(),
+    ]  # fmt: skip
+    for change in changes:
+        d1.sync()
+        d2.sync()
+        before = there.stat().st_mtime_ns
+        change()
+        d1.sync()
+        d2.sync()
+        assert there.stat().st_mtime_ns > before
+        assert sorted(os.listdir(there)) == sorted(os.listdir(here))
 
 
 def test_mv_of_a_file_that_is_not_here_makes_it_the_values(d1: MountKit, d2: MountKit) -> None:
