@@ -9,7 +9,7 @@ import trio
 
 from oaiofs import errors
 from oaiofs.verbs import Place, trash
-from tests.devicekit import USER, World, simulated
+from tests.devicekit import USER, Device, World, simulated
 from tests.sync.stories import two_with_notes
 
 
@@ -157,12 +157,18 @@ async def test_the_user_releases_the_listing_brake(world: World) -> None:
     assert two.names() == []
 
 
+async def of_many_removed(world: World, number: int) -> tuple[Device, Device, list[str]]:
+    """Two devices with ten objects, and so many of them just removed on the first; the names of all but Notes."""
+    many = [f"Object {place:02}" for place in range(9)]
+    one, two = await two_with_notes(world, *many)
+    for name in many[:number]:
+        await one.remove_object(name)
+    return one, two, many
+
+
 @simulated
 async def test_a_mass_deletion_here_waits_for_the_users_word(world: World) -> None:
-    many = [f"Object {number:02}" for number in range(9)]
-    one, two = await two_with_notes(world, *many)
-    for name in many[:6]:
-        await one.remove_object(name)
+    one, two, _ = await of_many_removed(world, 6)
     await world.go_on(40)
     assert len(two.names()) == 10
     assert "6 of 10 objects were removed here" in one.sync.removal_brake
@@ -184,10 +190,7 @@ async def test_a_mass_deletion_here_waits_for_the_users_word(world: World) -> No
 
 @simulated
 async def test_the_users_word_is_not_taken_back_by_another_who_waits(world: World) -> None:
-    many = [f"Object {number:02}" for number in range(9)]
-    one, _ = await two_with_notes(world, *many)
-    for name in many[:6]:
-        await one.remove_object(name)
+    one, _, _ = await of_many_removed(world, 6)
     one.server.faults.latency = 1.0
 
     async def impatient() -> None:
@@ -205,10 +208,7 @@ async def test_the_users_word_is_not_taken_back_by_another_who_waits(world: Worl
 
 @simulated
 async def test_a_mass_deletion_here_goes_on_when_the_trash_is_emptied(world: World) -> None:
-    many = [f"Object {number:02}" for number in range(9)]
-    one, two = await two_with_notes(world, *many)
-    for name in many[:7]:
-        await one.remove_object(name)
+    one, two, many = await of_many_removed(world, 7)
     await world.go_on(40)
     assert len(world.cloud.objects) == 10
     place = Place(one.store, one.name)

@@ -6,10 +6,10 @@ import pytest
 import trio
 
 from oaiofs.cache import wipes
-from oaiofs.core.model import Right
+from oaiofs.core.model import OaioId, Right
 from oaiofs.errors import AccessDenied, Refused
 from oaiofs.transfer import wiping
-from tests.devicekit import World, share, simulated
+from tests.devicekit import Device, World, share, simulated
 from tests.sync.stories import two_with_notes
 from tests.sync.trashing import restore
 
@@ -62,14 +62,20 @@ async def test_a_restored_object_keeps_its_files(world: World) -> None:
     assert world.stored_below(folder)
 
 
-@simulated
-async def test_what_another_object_has_its_bytes_from_waits_for_it(world: World) -> None:
+async def with_a_file_moved(world: World) -> tuple[OaioId, Device]:
+    """The id of Notes, and a device whose object Other has a file from there, of which no byte is here."""
     _one, two = await two_with_notes(world, "Other")
-    folder = world.announced("Notes").oaio_id
+    oaio_id = world.announced("Notes").oaio_id
     await two.stop()
     fresh = await world.syncing("three")
     await world.go_on(20)
     await fresh.rename("Notes/a.txt", "Other/a.txt")
+    return oaio_id, fresh
+
+
+@simulated
+async def test_what_another_object_has_its_bytes_from_waits_for_it(world: World) -> None:
+    folder, fresh = await with_a_file_moved(world)
     assert not fresh.store.node(fresh.ino("Other/a.txt")).local
     record = fresh.record("Notes")
     await fresh.ask("rm", **WIPE)
@@ -82,12 +88,7 @@ async def test_what_another_object_has_its_bytes_from_waits_for_it(world: World)
 
 @simulated
 async def test_what_comes_back_from_the_trash_just_then_keeps_its_bytes(world: World) -> None:
-    _one, two = await two_with_notes(world, "Other")
-    folder = world.announced("Notes").oaio_id
-    await two.stop()
-    fresh = await world.syncing("three")
-    await world.go_on(20)
-    await fresh.rename("Notes/a.txt", "Other/a.txt")
+    folder, fresh = await with_a_file_moved(world)
     await fresh.ask("rm", word=["Other", None])
     await world.go_on(20)
     record = fresh.record("Notes")
