@@ -449,7 +449,10 @@ class Device:
             self.close_file(handle)
 
     def _sidecar(self, name: str) -> str:
-        return f"{name}/{self.store.by_name[name].sidecar}"
+        head = self.store.by_name.get(name)
+        if head is None:
+            raise errors.NotFound(f"there is no object called {name}")
+        return f"{name}/{head.sidecar}"
 
     # -- what is here --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -163,19 +164,26 @@ def differences(found: State, expected: State) -> list[str]:
     return lines
 
 
-async def begin(kit: ServerKit, url: str, folder: Path, nursery: trio.Nursery) -> tuple[HttpDevice, HttpDevice]:
-    """Two devices of a new user that both have all objects."""
+@asynccontextmanager
+async def two_devices(kit: ServerKit, url: str, folder: Path) -> AsyncIterator[tuple[HttpDevice, HttpDevice]]:
+    """Two devices of a new user that both have all objects; stopped at the end of the block."""
     account = kit.fresh_user("outage")
-    one, two = (HttpDevice(url, *account, name, folder / name, nursery) for name in ("one", "two"))
-    for device in (one, two):
-        device.start()
-    for name in OBJECTS:
-        one.mkdir(name)
-        await one.write(f"{name}/common", name.encode())
-    await one.synced()
-    await two.synced()
-    assert two.names() == list(OBJECTS)
-    return one, two
+    async with trio.open_nursery() as nursery:
+        one, two = (HttpDevice(url, *account, name, folder / name, nursery) for name in ("one", "two"))
+        try:
+            for device in (one, two):
+                device.start()
+            for name in OBJECTS:
+                one.mkdir(name)
+                await one.write(f"{name}/common", name.encode())
+            await one.synced()
+            await two.synced()
+            assert two.names() == list(OBJECTS)
+            yield one, two
+        finally:
+            with trio.CancelScope(shield=True):
+                await one.stop()
+                await two.stop()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -186,8 +194,8 @@ async def test_no_edit_is_lost_or_doubled_while_everything_fails(
     for name in OBJECTS:
         made.files[name]["common"] = name.encode()
         made.contents.add(name.encode())
-    async with serving_proxy(oaio_server.url, seed) as proxy, trio.open_nursery() as nursery:
-        one, two = await begin(oaio_server, proxy.url, tmp_path, nursery)
+    async with serving_proxy(oaio_server.url, seed) as proxy, two_devices(oaio_server, proxy.url, tmp_path) as devices:
+        one, two = devices
         break_everything(proxy)
         until = trio.current_time() + SECONDS
 
@@ -211,7 +219,5 @@ async def test_no_edit_is_lost_or_doubled_while_everything_fails(
             assert device.conflicts() == []
             assert device.sync.pending() == 0
             assert device.status.whole()["errors"] == []
-            await device.stop()
-        nursery.cancel_scope.cancel()
     print(f"seed {seed}: {proxy.injected.total()} faults in {len(proxy.seen)} requests: {dict(proxy.injected)}")
     print(f"seed {seed}: edits {dict(made.edits)}: 0 lost, 0 doubled")
