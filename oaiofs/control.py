@@ -239,8 +239,10 @@ async def serve(
         task_status.started()
         await trio.serve_listeners(connected, [listener])
     finally:
-        with contextlib.suppress(errors.StateError):  # the folder is in wrong hands: nothing there is ours any more
-            _clean(path.with_suffix(".json"))
+        # The folder may be in wrong hands by now, or gone with its user's session: nothing there is ours any more.
+        with contextlib.suppress(errors.StateError, OSError):
+            if os.path.lexists(path):
+                _clean(path.with_suffix(".json"))
 
 
 def _claim(mount: RunningMount, path: Path) -> socket.socket:

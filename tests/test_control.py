@@ -232,6 +232,12 @@ async def test_a_mount_that_ends_slowly_leaves_the_next_ones_socket_alone(tmp_pa
         nursery.cancel_scope.cancel()
 
 
+async def test_a_mount_ends_in_order_where_the_names_can_not_be_locked_any_more(runtime: Path, tmp_path: Path) -> None:
+    async with serving(a_mount(tmp_path / "m")):
+        (runtime / "lock").unlink()
+        (runtime / "lock").symlink_to("elsewhere")
+
+
 async def test_the_verb_that_ends_the_mount_is_still_answered(tmp_path: Path) -> None:
     mount = a_mount(tmp_path / "m")
     scopes: list[trio.CancelScope] = []
