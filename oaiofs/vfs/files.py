@@ -12,6 +12,7 @@ when its last writer has gone the name gets a new inode, so that the kernel asks
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ from ..cache.records import DISPLACED, Kind, Node
 from ..cache.room import is_full
 from ..cache.store import ROOT_INO, Store
 from ..cache.workdir import sync_folder
-from ..errors import AccessDenied, InvalidSidecar, IsADirectory, OaiofsError
+from ..errors import AccessDenied, InvalidSidecar, IsADirectory, OaiofsError, Stale
 from .handles import Handle, OwnHandle, Streams, redirect
 from .losses import Losses, Refusal, write_all
 
@@ -125,7 +126,7 @@ class OpenFiles:
             opened = None if writable else await self._stream(ino)
             if opened is not None:
                 return self._enter(Handle(ino, opened[0], writable=False, incoming=opened[1]))
-            await self._hydrate(ino)
+            await self._bring(node)
         node = self.store.node(ino)  # looked at anew: it may have been replaced while the bytes came
         mode = os.O_RDWR if writable else os.O_RDONLY  # never write-only: the kernel's cache reads through it
         descriptor = os.open(self.store.absolute(node), mode | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -138,6 +139,19 @@ class OpenFiles:
                 self.release(number)
                 raise
         return number
+
+    async def _bring(self, node: Node) -> None:
+        """Have the bytes here. Raises Stale for a file replaced meanwhile: the kernel opens what has the name then.
+
+        Only once: so that is here before it is told.
+        """
+        try:
+            await self._hydrate(node.ino)
+        except Stale:
+            while (now := self.store.child(node.parent, node.name)) is not None and not now.local:
+                with contextlib.suppress(Stale):
+                    await self._hydrate(now.ino)
+            raise
 
     def _set_length(self, handle: Handle, node: Node | None, size: int) -> None:
         self._changing(handle, node)
