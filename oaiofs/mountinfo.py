@@ -127,7 +127,7 @@ def remove(mountpoint: Path, *, lazy: bool = False) -> None:
     words = ["umount"] if os.getuid() == 0 else ["fusermount3", "-u"]
     command = [*words, *((["-l"] if os.getuid() == 0 else ["-z"]) if lazy else []), "--", str(mountpoint)]
     try:
-        for tried in range(_GLANCES):
+        for tried in range(1 if lazy else _GLANCES):
             time.sleep(_BETWEEN if tried else 0)
             done = subprocess.run(command, capture_output=True, timeout=_UNMOUNT_TIMEOUT, check=False)  # noqa: S603
             if done.returncode == 0:

@@ -35,5 +35,11 @@ def test_who_only_looks_at_a_mount_does_not_keep_it(glances: Path) -> None:
 
 def test_a_mount_in_use_is_not_taken_away(glances: Path) -> None:
     glances.write_text("a shell in it\n" * 1000)
+    mounted = Path("/somewhere")
     with pytest.raises(errors.Busy, match=r"in use \(target is busy\): close what programs have open"):
-        mountinfo.remove(Path("/somewhere"))
+        mountinfo.remove(mounted)
+    asked = 1000 - len(glances.read_text().splitlines())
+    assert asked > 1
+    with pytest.raises(errors.Busy):
+        mountinfo.remove(mounted, lazy=True)
+    assert 1000 - len(glances.read_text().splitlines()) == asked + 1, "which no use of it can keep from going"

@@ -163,7 +163,7 @@ class Workdir:
 
     def noticed(self, folder: str) -> None:
         """Something in *folder* has another name or content now, also where no byte of it is here: its mtime tells."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # of a folder that is gone or somebody else's: nothing hangs on it
             os.utime(self.absolute(folder))
 
     def move(self, source: str, target: str) -> None:

@@ -38,8 +38,8 @@ from ..core.model import Quota
 from ..errors import InvalidName, NotFound, NotPermitted, OaiofsError
 from ..vfs import Vfs
 from ..vfs.access import is_access
-from ..vfs.attributes import LONG, Attributes
-from ..vfs.history import Listing, is_history
+from ..vfs.attributes import LONG, Attributes, Listing
+from ..vfs.history import is_history
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class Operations(pyfuse3.Operations):
             with self.callers.waiting(ctx.pid):
                 listing = await self.vfs.history.listing(inode)
         else:
-            listing = Listing(self.vfs.entries(inode), functools.partial(self.vfs.listed, inode))
+            listing = self.vfs.listing(inode)
         handle = self._next_listing
         self._next_listing += 1
         self._listings[handle] = (inode, listing)

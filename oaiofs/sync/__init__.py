@@ -267,14 +267,14 @@ class Sync:
         )  # fmt: skip
 
     def _quiet_left(self, record: ObjectRecord) -> float:
-        if record.removed_at is not None:
-            left = record.removed_at + self.pace.quiet - self.store.wall_clock()
-            return left if 0 < left <= self.pace.quiet else 0.0  # not a year where the clock was set back
+        at, quiet = record.removed_at, self.pace.quiet
+        if at is not None:
+            return pace.push_due(self.store.wall_clock(), at, at, quiet=quiet, longest=quiet)
         activity = self.store.changes.objects.get(record.key)
         if activity is None:  # changed before this process began
             return 0.0
         now = self.store.steady_clock()
-        return pace.push_due(now, activity.first, activity.last, quiet=self.pace.quiet, longest=self.pace.longest)
+        return pace.push_due(now, activity.first, activity.last, quiet=quiet, longest=self.pace.longest)
 
     def _braked(self, record: ObjectRecord) -> bool:
         """Whether the removal of this object is one of too many to be told to the server without the user's word."""

@@ -8,6 +8,7 @@ that changes names does: the kernel holds their folder meanwhile, and whatever i
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,7 +40,7 @@ from ..errors import (
 from ..transfer.history import History
 from ..transfer.sharing import Sharing
 from .access import Access
-from .attributes import Attributes, Describer
+from .attributes import Attributes, Describer, Listing
 from .files import OpenFiles
 from .handles import Streams
 from .history import VersionsTree, is_history, refuse, top_ino
@@ -183,7 +184,11 @@ class Vfs:
             raise NotADirectory(f"{self.store.node(ino).name} is no folder")
         return sorted(((node.ino, node.name) for node in self.store.children(ino)), key=lambda entry: entry[1])
 
-    def listed(self, folder: int, ino: int, name: str) -> Attributes:
+    def listing(self, ino: int) -> Listing:
+        """What a program is told that lists the directory, one entry after the other, while names may change."""
+        return Listing(self.entries(ino), functools.partial(self._listed, ino))
+
+    def _listed(self, folder: int, ino: int, name: str) -> Attributes:
         """What the entry (*ino*, *name*) of an older listing of the folder is now; by name, whatever inode that has.
 
         Raises NotFound where the name is gone, also when what had it goes on under another one.

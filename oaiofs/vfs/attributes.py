@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cachetools
 
@@ -43,6 +45,13 @@ class Attributes:
     ctime_ns: int
     timeout: float = LONG
     blocks: int | None = None
+
+
+class Listing(NamedTuple):
+    """(inode, name) of all *entries* of a directory, and what tells of one of them without waiting for anything."""
+
+    entries: list[tuple[int, str]]
+    describe: Callable[[int, str], Attributes]
 
 
 class Describer:

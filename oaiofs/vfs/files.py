@@ -148,7 +148,7 @@ class OpenFiles:
         try:
             await self._hydrate(node.ino)
         except Stale:
-            while (now := self.store.child(node.parent, node.name)) is not None and not now.local:
+            while (now := self.store.child(node.parent, node.name)) and now.kind is Kind.FILE and not now.local:
                 with contextlib.suppress(Stale):
                     await self._hydrate(now.ino)
             raise

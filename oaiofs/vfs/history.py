@@ -14,9 +14,7 @@ from __future__ import annotations
 import bisect
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cachetools
 import trio
@@ -28,7 +26,7 @@ from ..core.model import Stamp
 from ..core.names import VERSIONS_NAME, folders_of
 from ..errors import IsADirectory, NotADirectory, NotFound, ReadOnly, Stale
 from ..transfer.history import History
-from .attributes import Attributes
+from .attributes import Attributes, Listing
 
 #: Inode of an object's ``.versions``: this plus the inode of the object's directory. All from here on are below one.
 _TOP = 1 << 49
@@ -80,13 +78,6 @@ class _Tree:
         for path in self.paths:
             folder, _, name = path.rpartition("/")
             self.children.setdefault(folder, []).append(name)
-
-
-class Listing(NamedTuple):
-    """(inode, name) of all *entries* of a directory, and what tells of one of them without waiting for anything."""
-
-    entries: list[tuple[int, str]]
-    describe: Callable[[int, str], Attributes]
 
 
 def _grown(version: StoredVersion) -> _Tree:

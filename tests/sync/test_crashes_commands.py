@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +16,26 @@ from tests.sync.test_crashes import with_notes
 MOST = deep(6, None)
 
 
-async def add_a_folder(run: Run) -> None:
-    one = await with_notes(run)
+@contextlib.contextmanager
+def a_folder() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "d").mkdir()
         (Path(folder) / "a.txt").write_bytes(b"added")
         (Path(folder) / "d/values.json").write_bytes(b"added too")
-        with run.killing("add"):
-            await one.ask("add", source=folder, name="trip")
+        yield folder
+
+
+async def add_a_folder(run: Run) -> None:
+    one = await with_notes(run)
+    with a_folder() as folder, run.killing("add"):
+        await one.ask("add", source=folder, name="trip")
 
 
 async def copy_a_folder(run: Run) -> None:
     """Before the object begins to be: what was copied of it is nobody's."""
     one = await with_notes(run)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "d").mkdir()
-        (Path(folder) / "a.txt").write_bytes(b"added")
-        (Path(folder) / "d/b.txt").write_bytes(b"added too")
-        with run.killing_in_threads("add"):
-            await one.ask("add", source=folder, name="trip")
+    with a_folder() as folder, run.killing_in_threads("add"):
+        await one.ask("add", source=folder, name="trip")
 
 
 async def remove_whole(run: Run) -> None:
