@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -190,3 +191,13 @@ def test_no_two_threads_get_the_same_place_in_the_staging_folder(tmp_path: Path)
     finally:
         sys.setswitchinterval(interval)
     assert len({place for places in given for place in places}) == len(threads) * each
+
+
+def test_a_folder_tells_of_what_changed_in_it_and_one_that_can_not_is_left_at_that(tmp_path: Path) -> None:
+    files = Workdir(tmp_path)
+    os.utime(tmp_path / "objects", ns=(7, 7))
+    files.noticed("objects")
+    assert os.stat(tmp_path / "objects").st_mtime_ns > 7
+    (tmp_path / "objects" / "file").touch()
+    for place in ("objects/nowhere", "objects/file/below"):
+        files.noticed(place)
