@@ -14,8 +14,8 @@ an image as the device's next mount, and holds it to this:
   over in the storage or made a needless conflict copy.
 
 Steps are found by a profiler, which sees the trio thread alone, and in threads by the interpreter's audit events, so no
-line of the tested code knows of this. The images of a process at a given moment
-are what a kill -9 leaves; what a power cut leaves besides is not seen here (see ``oaiofs.cache.recover``).
+line of the tested code knows of this. The images of a process at a given moment are what a kill -9 leaves; what a power
+cut leaves besides is not seen here (see ``oaiofs.cache.recover``).
 """
 
 from __future__ import annotations

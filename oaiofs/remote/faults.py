@@ -42,11 +42,10 @@ class Faults:
     clock can jump over them). *listing* is what listings hold: all, nothing, every second entry only, or each entry
     twice. *cut_after* ends file contents after so many bytes, *flipped* delivers their first byte wrong. *hashes* is
     what the host tells: right ones, none, or wrong ones, *sizes* likewise. *half_sent* ends the connection of the next
-    so many puts in the middle of the body.
-    *cut_holds* ends the connection of a request that is held for so many seconds. *copies* is what the host can copy,
-    *half_copied* ends the next so many copies of folders in the middle. *session_over* makes the next call log in
-    again. *clock_skew* is how far the server's clock is ahead. *calls* counts all calls by method, *raised* all that
-    failed by a scripted fault. *dice* decides about chances.
+    so many puts in the middle of the body. *cut_holds* ends the connection of a request that is held for so many
+    seconds. *copies* is what the host can copy, *half_copied* ends the next so many copies of folders in the middle.
+    *session_over* makes the next call log in again. *clock_skew* is how far the server's clock is ahead. *calls* counts
+    all calls by method, *raised* all that failed by a scripted fault. *dice* decides about chances.
     """
 
     offline: bool = False

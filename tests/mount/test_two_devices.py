@@ -125,14 +125,15 @@ def shown(kit: MountKit) -> dict[str, object]:
     return {folder.name: (files(folder), values(folder)) for folder in kit.path.iterdir()}
 
 
-CHANGES: dict[str, Callable[[Path], object]] = {
-    "a new file": lambda place: (place / "new.txt").write_text("new"),
-    "a save": lambda place: (place / "a.txt").write_text("changed"),
-    "a renamed file": lambda place: (place / "a.txt").rename(place / "b.txt"),
-    "a deleted file": lambda place: (place / "a.txt").unlink(),
-    "values": lambda place: (place / "values.json").write_text(json.dumps({"_name": place.name, "x": 1})),
-    "a renamed object": lambda place: place.rename(place.with_name(f"{place.name} renamed")),
-    "a deleted object": shutil.rmtree,
+CHANGES: dict[str, Callable[[MountKit, Path], object]] = {
+    "a new file": lambda _, place: (place / "new.txt").write_text("new"),
+    "a save": lambda _, place: (place / "a.txt").write_text("changed"),
+    "a renamed file": lambda _, place: (place / "a.txt").rename(place / "b.txt"),
+    "a deleted file": lambda _, place: (place / "a.txt").unlink(),
+    "values": lambda _, place: (place / "values.json").write_text(json.dumps({"_name": place.name, "x": 1})),
+    "a renamed object": lambda _, place: place.rename(place.with_name(f"{place.name} renamed")),
+    "a deleted object": lambda _, place: shutil.rmtree(place),
+    "a restored object": lambda kit, place: kit.oaiofs("trash", "restore", place.name).check_returncode(),
 }
 
 
@@ -144,11 +145,15 @@ def test_every_change_arrives_as_soon_as_promised(d1: MountKit, d2: MountKit) ->
             (d1.path / f"{name} {number}" / "a.txt").write_text("a")
     d1.sync()
     d2.sync()
+    for number in range(3):
+        shutil.rmtree(d1.path / f"a restored object {number}")
+    d1.sync()
+    d2.sync()
     for name, change in CHANGES.items():
         lasted = []
         for number in range(3):
             begun = time.monotonic()
-            change(d1.path / f"{name} {number}")
+            change(d1, d1.path / f"{name} {number}")
             wait_same(lambda: shown(d2), shown(d1))
             lasted.append(time.monotonic() - begun)
             if lasted[-1] <= SOON:
